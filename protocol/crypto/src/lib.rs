@@ -1,0 +1,1 @@
+//! The cryptography of the Holepunch stack, by libsodium's rules.

@@ -1,0 +1,1 @@
+//! Kademlia requests, queries and NAT sampling.

@@ -1,0 +1,1 @@
+//! The compact encoding of the Holepunch stack, bounded, and JavaScript's JSON.

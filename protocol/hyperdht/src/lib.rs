@@ -1,0 +1,1 @@
+//! Peers found and reached by public key.

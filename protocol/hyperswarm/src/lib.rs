@@ -1,0 +1,1 @@
+//! Topics, peers and retries over HyperDHT.

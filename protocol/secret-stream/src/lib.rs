@@ -1,0 +1,1 @@
+//! Noise-secured framed streams.

@@ -1,0 +1,58 @@
+//! What the tests of every layer share: the golden vectors.
+//!
+//! ```
+//! let vectors = testing::vector_json("network/pinned.json");
+//! assert!(vectors["nodeId"].is_array());
+//! ```
+//!
+//! The vectors were produced by the JavaScript packages. They are read from the folder that the environment variable `VECTORS`
+//! names, and from the copy in this repository (`vectors/`) where it is not set.
+
+use std::path::PathBuf;
+
+/// The folder that holds the vectors: `$VECTORS`, or the repository's copy.
+pub fn vectors_dir() -> PathBuf {
+    match std::env::var_os("VECTORS") {
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+        _ => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors")),
+    }
+}
+
+/// The bytes of the vector file at `path` below [`vectors_dir`].
+///
+/// # Panics
+/// When the file cannot be read: a test without its vectors has failed.
+pub fn vector_bytes(path: &str) -> Vec<u8> {
+    let file = vectors_dir().join(path);
+    std::fs::read(&file).unwrap_or_else(|error| panic!("cannot read vectors {}: {error}", file.display()))
+}
+
+/// The text of the vector file at `path` below [`vectors_dir`].
+///
+/// # Panics
+/// When the file cannot be read or is not UTF-8.
+pub fn vector_text(path: &str) -> String {
+    String::from_utf8(vector_bytes(path)).expect("vector file is UTF-8")
+}
+
+/// The JSON document at `path` below [`vectors_dir`].
+///
+/// # Panics
+/// When the file cannot be read or is not JSON.
+pub fn vector_json(path: &str) -> serde_json::Value {
+    serde_json::from_slice(&vector_bytes(path)).unwrap_or_else(|error| panic!("{path} is not JSON: {error}"))
+}
+
+/// The bytes that a hex string of a vector stands for.
+///
+/// # Panics
+/// When `text` is not an even number of hex digits.
+pub fn unhex(text: &str) -> Vec<u8> {
+    assert!(text.len().is_multiple_of(2), "odd hex: {text}");
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex digits")).collect()
+}
+
+/// The lower-case hex text of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,1 @@
+//! UDX: reliable, multiplexed streams over UDP.
