@@ -1,5 +1,7 @@
-//! `intercom`: a native peer of the Intercom network.
+//! The `intercom` program: everything it does is in the library, so that it can be tested there.
 
-fn main() -> anyhow::Result<()> {
-    Ok(())
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    intercom::cli::main()
 }

@@ -1,0 +1,1 @@
+//! SC-Bridge: the WebSocket surface by which agents read and write sidechannels.

@@ -1,0 +1,11 @@
+//! `intercom`: a native peer of the Intercom network.
+//!
+//! The program is a thin `main` over this library:
+//!
+//! ```
+//! let usage = intercom::cli::help();
+//! assert!(usage.contains("--sc-bridge-token"));
+//! ```
+
+pub mod bridge;
+pub mod cli;
