@@ -28,6 +28,7 @@ mod decoder;
 mod encoder;
 mod error;
 pub mod index_encoder;
+pub mod json;
 mod lexint;
 
 pub use decoder::{Decoder, MAX_ARRAY_LENGTH};
