@@ -1,0 +1,226 @@
+//! Sealed messages in order (libsodium's `crypto_secretstream_xchacha20poly1305`).
+//!
+//! A sealed message is one byte of encrypted tag, the encrypted message, and an authenticator of 16 bytes. Each depends on all
+//! before it: one that is lost, repeated, or out of order does not open, and neither does any behind it.
+//!
+//! ```
+//! use crypto::secretstream::{ABYTES, Pull, Push, TAG_MESSAGE};
+//!
+//! let (key, header) = ([1; 32], [2; 24]);
+//! let mut push = Push::new(&key, &header);
+//! let mut pull = Pull::new(&key, &header);
+//!
+//! // In place: room for the tag in front, and for the authenticator behind.
+//! let mut buffer = [0; 5 + ABYTES];
+//! buffer[1..6].copy_from_slice(b"hello");
+//! push.seal_in_place(&mut buffer)?;
+//! let (tag, message) = pull.open_in_place(&mut buffer)?;
+//! assert_eq!((tag, &buffer[message]), (TAG_MESSAGE, &b"hello"[..]));
+//! # Ok::<(), crypto::CryptoError>(())
+//! ```
+
+use std::fmt;
+use std::ops::Range;
+
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use chacha20::{ChaCha20, R20, hchacha};
+use poly1305::universal_hash::{KeyInit, UniversalHash};
+use poly1305::{Block, Poly1305};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use crate::CryptoError;
+use crate::key_pair::random_bytes;
+
+/// How many bytes a sealed message is longer than the message.
+pub const ABYTES: usize = 17;
+/// The bytes of a header, which starts a stream. It is not secret.
+pub const HEADERBYTES: usize = 24;
+
+/// The tag of an ordinary message, the only one that the JavaScript stack sends.
+pub const TAG_MESSAGE: u8 = 0;
+/// The tag of the last message of a set.
+pub const TAG_PUSH: u8 = 1;
+/// The tag of a message behind which the key changes.
+pub const TAG_REKEY: u8 = 2;
+/// The tag of the last message of the stream.
+pub const TAG_FINAL: u8 = 3;
+
+const MAC_BYTES: usize = 16;
+
+/// A random header for a new stream.
+pub fn random_header() -> [u8; HEADERBYTES] {
+    random_bytes()
+}
+
+/// What both directions keep: the key, and the nonce, which is a counter and what the authenticators left behind.
+#[derive(Clone)]
+struct State {
+    key: [u8; 32],
+    nonce: [u8; 12],
+}
+
+impl State {
+    fn new(key: &[u8; 32], header: &[u8; HEADERBYTES]) -> Self {
+        let mut state = Self { key: [0; 32], nonce: [0; 12] };
+        let (input, inner) = header.split_at(16);
+        let input: [u8; 16] = input.try_into().expect("16 bytes were split off");
+        state.key = hchacha::<R20>(key.into(), &input.into()).into();
+        state.nonce[0] = 1;
+        state.nonce[4..].copy_from_slice(inner);
+        state
+    }
+
+    /// The cipher at the message, the authenticator, and the key stream of the block that holds the tag.
+    fn start(&self) -> (ChaCha20, Poly1305, [u8; 64]) {
+        let mut cipher = ChaCha20::new(&self.key.into(), &self.nonce.into());
+        let mut blocks = [0; 128];
+        cipher.apply_keystream(&mut blocks);
+        let mac = Poly1305::new(blocks[..32].try_into().expect("32 bytes"));
+        let mut tag_block = [0; 64];
+        tag_block.copy_from_slice(&blocks[64..]);
+        blocks.zeroize();
+        (cipher, mac, tag_block)
+    }
+
+    /// Moves on behind a message: its authenticator goes into the nonce, the counter counts.
+    fn next(&mut self, tag: u8, mac: &[u8]) {
+        for (nonce, mac) in self.nonce[4..].iter_mut().zip(mac) {
+            *nonce ^= mac;
+        }
+        let counter = u32::from_le_bytes([self.nonce[0], self.nonce[1], self.nonce[2], self.nonce[3]]).wrapping_add(1);
+        self.nonce[..4].copy_from_slice(&counter.to_le_bytes());
+        if tag & TAG_REKEY != 0 || counter == 0 {
+            self.rekey();
+        }
+    }
+
+    fn rekey(&mut self) {
+        let mut fresh = [0; 40];
+        fresh[..32].copy_from_slice(&self.key);
+        fresh[32..].copy_from_slice(&self.nonce[4..]);
+        ChaCha20::new(&self.key.into(), &self.nonce.into()).apply_keystream(&mut fresh);
+        self.key.copy_from_slice(&fresh[..32]);
+        self.nonce[4..].copy_from_slice(&fresh[32..]);
+        self.nonce[..4].copy_from_slice(&1u32.to_le_bytes());
+        fresh.zeroize();
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+/// The authenticator of a message that is encrypted already.
+///
+/// It covers the block of the tag, the message, zeros, and both lengths. libsodium computes the number of zeros so that they
+/// do not align anything unless the message is aligned; so must we.
+fn authenticate(mut mac: Poly1305, tag_block: &[u8; 64], encrypted: &[u8]) -> [u8; MAC_BYTES] {
+    let (blocks, _) = Block::slice_as_chunks(tag_block);
+    mac.update(blocks);
+    let (blocks, rest) = Block::slice_as_chunks(encrypted);
+    mac.update(blocks);
+    let mut tail = [0; 48];
+    tail[..rest.len()].copy_from_slice(rest);
+    let end = 2 * rest.len();
+    tail[end + 8..end + 16].copy_from_slice(&(64 + encrypted.len() as u64).to_le_bytes());
+    mac.compute_unpadded(&tail[..end + 16]).into()
+}
+
+/// The sending end of a stream.
+#[derive(Clone)]
+pub struct Push(State);
+
+impl Push {
+    /// The start of a stream under `key`. The receiver needs `header`, which must be [random](random_header).
+    pub fn new(key: &[u8; 32], header: &[u8; HEADERBYTES]) -> Self {
+        Self(State::new(key, header))
+    }
+
+    /// Seals the message that `buffer` holds between 1 byte of room in front and 16 behind.
+    ///
+    /// An error if the buffer is shorter than [`ABYTES`]; nothing has happened then.
+    pub fn seal_in_place(&mut self, buffer: &mut [u8]) -> Result<(), CryptoError> {
+        self.seal_tagged_in_place(buffer, TAG_MESSAGE)
+    }
+
+    /// As [`seal_in_place`](Self::seal_in_place), with a tag that the receiver gets along with the message.
+    pub fn seal_tagged_in_place(&mut self, buffer: &mut [u8], tag: u8) -> Result<(), CryptoError> {
+        let [tag_byte, rest @ ..] = buffer else { return Err(CryptoError::MessageTooShort) };
+        let (message, mac_room) = rest.split_last_chunk_mut::<MAC_BYTES>().ok_or(CryptoError::MessageTooShort)?;
+        let (mut cipher, mac, mut tag_block) = self.0.start();
+        tag_block[0] ^= tag;
+        *tag_byte = tag_block[0];
+        cipher.apply_keystream(message);
+        *mac_room = authenticate(mac, &tag_block, message);
+        self.0.next(tag, mac_room);
+        Ok(())
+    }
+
+    /// `message`, sealed.
+    pub fn seal(&mut self, message: &[u8]) -> Vec<u8> {
+        self.seal_tagged(message, TAG_MESSAGE)
+    }
+
+    /// `message`, sealed, with a tag that the receiver gets along with it.
+    pub fn seal_tagged(&mut self, message: &[u8], tag: u8) -> Vec<u8> {
+        let mut buffer = Vec::with_capacity(message.len() + ABYTES);
+        buffer.push(0);
+        buffer.extend_from_slice(message);
+        buffer.extend_from_slice(&[0; MAC_BYTES]);
+        self.seal_tagged_in_place(&mut buffer, tag).expect("there is room for tag and authenticator");
+        buffer
+    }
+}
+
+/// The receiving end of a stream.
+#[derive(Clone)]
+pub struct Pull(State);
+
+impl Pull {
+    /// The start of the stream that was begun under `key` with `header`.
+    pub fn new(key: &[u8; 32], header: &[u8; HEADERBYTES]) -> Self {
+        Self(State::new(key, header))
+    }
+
+    /// Opens the sealed message in `buffer`; the result is its tag and where in the buffer the message is.
+    ///
+    /// After an error the buffer and the stream are as before.
+    pub fn open_in_place(&mut self, buffer: &mut [u8]) -> Result<(u8, Range<usize>), CryptoError> {
+        let end = buffer.len().checked_sub(MAC_BYTES).ok_or(CryptoError::MessageTooShort)?;
+        let [tag_byte, rest @ ..] = buffer else { return Err(CryptoError::MessageTooShort) };
+        let (message, received) = rest.split_last_chunk_mut::<MAC_BYTES>().ok_or(CryptoError::MessageTooShort)?;
+        let (mut cipher, mac, mut tag_block) = self.0.start();
+        let tag = tag_block[0] ^ *tag_byte;
+        tag_block[0] = *tag_byte;
+        if !bool::from(authenticate(mac, &tag_block, message)[..].ct_eq(&received[..])) {
+            return Err(CryptoError::NotAuthentic);
+        }
+        cipher.apply_keystream(message);
+        self.0.next(tag, received);
+        Ok((tag, 1..end))
+    }
+
+    /// The message of what [`Push::seal`] made.
+    pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let mut buffer = sealed.to_vec();
+        let (_, range) = self.open_in_place(&mut buffer)?;
+        buffer.truncate(range.end);
+        buffer.drain(..range.start);
+        Ok(buffer)
+    }
+}
+
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pull").finish_non_exhaustive()
+    }
+}
