@@ -14,6 +14,7 @@ const words = (text) => text.split(' ').filter(Boolean)
 
 const RUST = words(process.env.INTERCOM_RUST || path.join(TARGET, 'release', 'intercom'))
 const RUST_DHT = words(process.env.INTERCOM_RUST_DHT || [...RUST, 'dht'].join(' '))
+const RUST_NODE = words(process.env.INTERCOM_RUST_NODE || path.join(TARGET, 'release', 'intercom-bench') + ' node')
 const ORIGINAL = words(process.env.INTERCOM_JS || '')
 
 /** The kinds that every scenario runs with. */
@@ -158,6 +159,18 @@ async function startDht (kind, { nodes = 4, bootstrap = null } = {}) {
   return dht
 }
 
+/** A plain HyperDHT node, driven by lines of JSON (`dht/node.js` says which). */
+async function startNode (kind, bootstrap, role = 'node') {
+  const command = kind === 'rust' ? RUST_NODE : [process.execPath, path.join(ROOT, 'dht', 'node.js'), kind]
+  const node = new Worker(role + ' (' + kind + ')', command)
+  node.kind = kind
+  await node.call({ op: 'start', bootstrap }).catch((err) => {
+    err.message += '\n' + node.report()
+    throw err
+  })
+  return node
+}
+
 /** Run `body`; where it fails, its error carries what all of `sides` printed. */
 async function reporting (sides, body) {
   try {
@@ -174,4 +187,4 @@ async function closeHosts () {
   hosts.clear()
 }
 
-module.exports = { KINDS, HAS_ORIGINAL, Peer, startDht, reporting, closeHosts, freePort, stores, ROOT, TARGET, RUST }
+module.exports = { KINDS, HAS_ORIGINAL, Peer, startDht, startNode, reporting, closeHosts, freePort, stores, ROOT, TARGET, RUST }

@@ -1,0 +1,91 @@
+'use strict'
+// Plain HyperDHT nodes: records stored by one kind are read by the other, announcements are found, connections carry
+// data, whoever operates the DHT.
+
+const { describe, test, after } = require('node:test')
+const assert = require('node:assert/strict')
+const { randomBytes } = require('crypto')
+const { KINDS, startDht, startNode, reporting } = require('../lib/kinds')
+const { repeat, wanted } = require('../lib/settings')
+
+const hex = () => randomBytes(32).toString('hex')
+
+async function mutable (writer, reader) {
+  const seed = hex()
+  for (const seq of [1, 2, 7]) {
+    const value = 'value ' + seq + ' of ' + seed
+    const { key } = await writer.call({ op: 'mutable_put', seed, value, seq })
+    const got = await reader.call({ op: 'mutable_get', key, seq: 0 })
+    assert.equal(got.value, value)
+    assert.equal(got.seq, seq)
+    const later = await reader.call({ op: 'mutable_get', key, seq: seq + 1 })
+    assert.equal(later.value, null, 'a record older than the one asked for is not given')
+  }
+}
+
+async function immutable (writer, reader) {
+  const value = 'immutable ' + hex() + 'x'.repeat(700)
+  const { hash } = await writer.call({ op: 'immutable_put', value })
+  const got = await reader.call({ op: 'immutable_get', hash })
+  assert.equal(got.value, value)
+  const none = await reader.call({ op: 'immutable_get', hash: hex() })
+  assert.equal(none.value, null)
+}
+
+async function announce (writer, reader) {
+  const topic = hex()
+  const seeds = [hex(), hex(), hex()]
+  const keys = []
+  for (const seed of seeds) {
+    keys.push((await writer.call({ op: 'key', seed })).key)
+    await writer.call({ op: 'announce', topic, seed })
+  }
+  assert.deepEqual((await reader.call({ op: 'lookup', topic })).keys, [...keys].sort())
+  await writer.call({ op: 'unannounce', topic, seed: seeds[0] })
+  assert.deepEqual((await reader.call({ op: 'lookup', topic })).keys, keys.slice(1).sort())
+  assert.deepEqual((await reader.call({ op: 'lookup', topic: hex() })).keys, [])
+}
+
+async function connect (server, client) {
+  const { key } = await server.call({ op: 'listen', seed: hex() })
+  const { same } = await client.call({ op: 'echo', key, count: 50, size: 4000 })
+  assert.ok(same, 'what came back is what was sent')
+  await server.call({ op: 'unlisten', key })
+}
+
+const WHAT = {
+  'mutable records': mutable,
+  'immutable records': immutable,
+  announcements: announce,
+  connections: connect
+}
+
+describe('DHT', { concurrency: 3 }, () => {
+  for (const operator of KINDS) {
+    describe('DHT operator ' + operator, { concurrency: 1 }, () => {
+      const running = { dht: null, writer: {}, reader: {} }
+      after(async () => {
+        const all = [running.dht, ...Object.values(running.writer), ...Object.values(running.reader)]
+        await Promise.all(all.map((side) => side && side.kill()))
+      })
+      const node = async (role, kind) => (running[role][kind] ||= await startNode(kind, running.dht.bootstrap, role))
+      for (const from of KINDS) {
+        for (const to of KINDS) {
+          for (const [what, scenario] of Object.entries(WHAT)) {
+            const name = 'dht: ' + what + ' from=' + from + ' to=' + to + ' dht=' + operator
+            if (!wanted(name)) continue
+            const times = [from, to, operator].includes('rust') ? repeat : 1
+            test(name + ' x' + times, async () => {
+              running.dht ||= await startDht(operator, { nodes: 8 })
+              const writer = await node('writer', from)
+              const reader = await node('reader', to)
+              await reporting(() => [writer, reader, running.dht], async () => {
+                for (let n = 0; n < times; n++) await scenario(writer, reader)
+              })
+            })
+          }
+        }
+      }
+    })
+  }
+})
