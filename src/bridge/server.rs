@@ -1,0 +1,315 @@
+//! The listener, and the connections of the clients.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use encoding::json::Value;
+use futures_util::{Sink, SinkExt, Stream, StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
+use tracing::{debug, warn};
+
+use super::backend::{Backend, Commands};
+use super::client::Client;
+use super::event::Event;
+use super::handshake;
+use super::queue::End;
+use super::session::Session;
+
+/// A further connection is closed at once while so many clients are authenticated.
+pub const MAX_CLIENTS: usize = 256;
+
+/// So many connections may be open without having shown the token. A further one takes the place of the oldest, so that who
+/// holds connections open cannot keep out who knows the token.
+pub const MAX_UNAUTHENTICATED: usize = 32;
+
+/// A connection that has not sent its HTTP request by then is closed.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that has not shown the token by then is closed.
+pub const AUTH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The largest message of a client, unless [`BridgeOptions::max_frame_bytes`] says otherwise. A larger one closes the
+/// connection with code 1009.
+pub const DEFAULT_MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
+
+/// So much is gathered before it is written to the socket.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// A closing bridge waits so long for its clients to take their close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The listener waits so long after the system refused it a connection (too many open files).
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How a bridge is set up.
+#[derive(Debug, Clone, Default)]
+pub struct BridgeOptions {
+    /// Name or address to listen at.
+    pub host: String,
+    /// Port to listen at; 0 for any free one.
+    pub port: u16,
+    /// The secret that a client must show. Must not be empty.
+    pub token: String,
+    /// The filter that clients begin with.
+    pub filter: String,
+    /// The channels that filters apply to; all if `None`.
+    pub filter_channels: Option<Vec<String>>,
+    /// The peer's public key in hex, for the greeting.
+    pub peer: String,
+    /// The peer's address, for the greeting.
+    pub address: String,
+    /// What the command `info` answers.
+    pub info: Option<Value>,
+    /// The largest message of a client in bytes; 0 for [`DEFAULT_MAX_FRAME_BYTES`].
+    pub max_frame_bytes: usize,
+    /// Log every forwarded message.
+    pub debug: bool,
+}
+
+/// A running SC-Bridge. Dropping it closes it without a word to its clients; [`Bridge::close`] is kinder.
+pub struct Bridge {
+    shared: Arc<Shared>,
+    local_addr: SocketAddr,
+    listener: JoinHandle<()>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) options: BridgeOptions,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) commands: Option<Arc<dyn Commands>>,
+    /// Terminal commands run one at a time, whoever gives them.
+    pub(crate) command_turn: Arc<Semaphore>,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Default)]
+struct Clients {
+    next_id: u64,
+    /// By age.
+    by_id: BTreeMap<u64, (Arc<Client>, JoinHandle<()>)>,
+    closed: bool,
+}
+
+impl Bridge {
+    /// Listens, and serves from now on. Terminal commands are off without `commands`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever hinders listening, above all [`io::ErrorKind::AddrInUse`]; [`io::ErrorKind::InvalidInput`] for an empty token.
+    pub async fn listen(
+        options: BridgeOptions,
+        backend: Arc<dyn Backend>,
+        commands: Option<Arc<dyn Commands>>,
+    ) -> io::Result<Bridge> {
+        if options.token.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a bridge needs a token"));
+        }
+        let listener = TcpListener::bind((options.host.as_str(), options.port)).await?;
+        let local_addr = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            options,
+            backend,
+            commands,
+            command_turn: Arc::new(Semaphore::new(1)),
+            clients: Mutex::default(),
+        });
+        let listener = tokio::spawn(accept(listener, shared.clone()));
+        Ok(Bridge { shared, local_addr, listener })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Hands a received message to every client that is authenticated, subscribed to its channel, and whose filter it passes.
+    /// `now` is the time in milliseconds since 1970, for a message without one.
+    pub fn publish(&self, channel: &str, payload: &Value, now: f64) {
+        let event = Event::new(channel, payload, now);
+        let clients = self.shared.clients.lock();
+        if self.shared.options.debug {
+            debug!(target: "sc_bridge", "[sc-bridge] recv {channel}: {}", event.text());
+            debug!(target: "sc_bridge", "[sc-bridge] clients {}", clients.by_id.len());
+        }
+        let filtered =
+            self.shared.options.filter_channels.as_ref().is_none_or(|only| only.iter().any(|name| name == channel));
+        for (client, _) in clients.by_id.values() {
+            let emitted = client.offer(&event, filtered);
+            if self.shared.options.debug {
+                debug!(target: "sc_bridge", "[sc-bridge] {}", if emitted { "emit" } else { "filtered" });
+            }
+        }
+    }
+
+    /// How many connections are open, authenticated or not.
+    pub fn client_count(&self) -> usize {
+        self.shared.clients.lock().by_id.len()
+    }
+
+    /// Stops listening and closes every connection, within half a second.
+    pub async fn close(&self) {
+        self.listener.abort();
+        let clients = {
+            let mut clients = self.shared.clients.lock();
+            clients.closed = true;
+            std::mem::take(&mut clients.by_id)
+        };
+        let mut tasks: FuturesUnordered<_> = clients
+            .into_values()
+            .map(|(client, task)| {
+                client.queue.end(End::Shutdown);
+                task
+            })
+            .collect();
+        let all = async { while tasks.next().await.is_some() {} };
+        if tokio::time::timeout(CLOSE_TIMEOUT, all).await.is_err() {
+            tasks.iter().for_each(JoinHandle::abort);
+        }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.listener.abort();
+        let mut clients = self.shared.clients.lock();
+        clients.closed = true;
+        clients.by_id.values().for_each(|(_, task)| task.abort());
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => admit(&shared, stream, from),
+            Err(error) => {
+                warn!("SC-Bridge cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// Gives a new connection a place and a task of its own.
+fn admit(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr) {
+    let mut clients = shared.clients.lock();
+    if clients.closed {
+        return;
+    }
+    let (authenticated, unauthenticated): (Vec<_>, Vec<_>) =
+        clients.by_id.values().map(|(client, _)| client).partition(|client| client.is_authenticated());
+    if authenticated.len() >= MAX_CLIENTS {
+        warn!(%from, "SC-Bridge refuses a connection: {MAX_CLIENTS} clients are connected");
+        return;
+    }
+    if unauthenticated.len() >= MAX_UNAUTHENTICATED {
+        unauthenticated[0].queue.end(End::Unauthenticated);
+    }
+    let id = clients.next_id;
+    clients.next_id += 1;
+    let client = Arc::new(Client::new(&shared.options.filter));
+    let task = tokio::spawn(serve(shared.clone(), id, client.clone(), stream, from));
+    clients.by_id.insert(id, (client, task));
+}
+
+/// A connection from its first byte to its last.
+async fn serve(shared: Arc<Shared>, id: u64, client: Arc<Client>, stream: TcpStream, from: SocketAddr) {
+    // Replies are small and waited for.
+    let _ = stream.set_nodelay(true);
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake::accept(stream, config(&shared.options)));
+    let socket = tokio::select! {
+        socket = handshake => socket.ok().flatten(),
+        _ = client.queue.ended() => None,
+    };
+    if let Some(socket) = socket {
+        let session = Session::new(shared.clone(), client.clone());
+        session.greet();
+        let (sink, stream) = socket.split();
+        let end = tokio::select! {
+            end = read(session, stream) => end,
+            end = write(&client, sink) => end,
+            never = authentication_timeout(&client) => match never {},
+        };
+        debug!(%from, ?end, "SC-Bridge client gone");
+    }
+    client.queue.end(End::Gone);
+    shared.clients.lock().by_id.remove(&id);
+}
+
+fn config(options: &BridgeOptions) -> WebSocketConfig {
+    let largest = if options.max_frame_bytes == 0 { DEFAULT_MAX_FRAME_BYTES } else { options.max_frame_bytes };
+    WebSocketConfig::default()
+        .max_message_size(Some(largest))
+        .max_frame_size(Some(largest))
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .read_buffer_size(WRITE_BUFFER_BYTES)
+}
+
+/// Handles what the client sends, one message after the other.
+async fn read<S>(session: Session, mut stream: S) -> End
+where
+    S: Stream<Item = Result<Message, WebSocketError>> + Unpin,
+{
+    while let Some(Ok(message)) = stream.next().await {
+        match message {
+            Message::Text(text) => session.handle(text.as_bytes()).await,
+            Message::Binary(bytes) => session.handle(&bytes).await,
+            _ => {}
+        }
+    }
+    End::Gone
+}
+
+/// Sends what the client is to get; says goodbye where that was decided here.
+async fn write<S>(client: &Client, mut sink: S) -> End
+where
+    S: Sink<Message, Error = WebSocketError> + Unpin,
+{
+    let end = tokio::select! {
+        end = client.queue.ended() => end,
+        _ = send_all(client, &mut sink) => End::Gone,
+    };
+    let (code, reason) = match end {
+        End::Slow | End::Gone => return end,
+        End::Shutdown => (CloseCode::Away, "The peer stops."),
+        End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized."),
+    };
+    let close = sink.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })));
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
+    end
+}
+
+/// Sends until the connection breaks. Whatever waits is gathered before it is flushed.
+async fn send_all<S>(client: &Client, sink: &mut S) -> Result<Infallible, WebSocketError>
+where
+    S: Sink<Message, Error = WebSocketError> + Unpin,
+{
+    loop {
+        let frame = match client.queue.try_next() {
+            Some(frame) => frame,
+            None => {
+                sink.flush().await?;
+                client.queue.next().await
+            }
+        };
+        sink.feed(Message::Text(frame)).await?;
+    }
+}
+
+/// Ends the client when it had [`AUTH_TIMEOUT`] to show the token and did not.
+async fn authentication_timeout(client: &Client) -> Infallible {
+    tokio::time::sleep(AUTH_TIMEOUT).await;
+    if !client.is_authenticated() {
+        client.queue.end(End::Unauthenticated);
+    }
+    std::future::pending().await
+}

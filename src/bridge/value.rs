@@ -1,0 +1,139 @@
+//! How the bridge reads the values that clients send.
+
+use encoding::json::{JsString, Object, Value, parse, truthy};
+
+/// Node's `Buffer.from(text, 'base64')`: both alphabets, padding not needed, other characters skipped, an end at the first
+/// `=`.
+pub(crate) fn decode_base64(units: impl Iterator<Item = u16>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for unit in units.take_while(|unit| *unit != u16::from(b'=')) {
+        // Only the low byte counts: the table has 256 entries.
+        let digit = match unit as u8 {
+            byte @ b'A'..=b'Z' => byte - b'A',
+            byte @ b'a'..=b'z' => byte - b'a' + 26,
+            byte @ b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => continue,
+        };
+        bits = bits << 6 | u32::from(digit);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
+}
+
+/// JSON in base64.
+pub(crate) fn parse_base64_json(text: &JsString) -> Option<Value> {
+    parse(decode_base64(text.encode_utf16())).ok()
+}
+
+/// An invite or a welcome: an object as it is, text as JSON if it begins with `{`, else as JSON in base64. `None` for what is
+/// none of these, or is a value that counts as false.
+pub(crate) fn parse_json_or_base64(value: Option<&Value>) -> Option<Value> {
+    let parsed = match value? {
+        value @ (Value::Object(_) | Value::Array(_)) => Some(value.clone()),
+        Value::String(text) => {
+            let text = text.trim();
+            match text.as_wtf8().first()? {
+                b'{' => parse_string(&text),
+                _ => parse_base64_json(&text),
+            }
+        }
+        _ => None,
+    };
+    parsed.filter(truthy)
+}
+
+/// `JSON.parse` of a string.
+fn parse_string(text: &JsString) -> Option<Value> {
+    // A lone surrogate is only ever inside of a JSON string, where its WTF-8 bytes cannot be parsed; as an escape they can.
+    match text.as_str() {
+        Some(text) => parse(text).ok(),
+        None => parse(escape_surrogates(text)).ok(),
+    }
+}
+
+/// The text with every lone surrogate written as `\udxxx`.
+fn escape_surrogates(text: &JsString) -> String {
+    char::decode_utf16(text.encode_utf16()).fold(String::new(), |mut escaped, unit| {
+        match unit {
+            Ok(c) => escaped.push(c),
+            Err(lone) => escaped.push_str(&format!("\\u{:04x}", lone.unpaired_surrogate())),
+        }
+        escaped
+    })
+}
+
+/// `{ ...invite, welcome }`, for an invite that has no welcome of its own.
+pub(crate) fn embed_welcome(invite: Value, welcome: Value) -> Value {
+    match invite {
+        Value::Object(invite) if invite.get("welcome").is_some_and(truthy) => Value::Object(invite),
+        Value::Object(invite) => Value::Object(invite.with("welcome", welcome)),
+        _ => Value::Object(Object::new().with("welcome", welcome)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(text: &str) -> Vec<u8> {
+        decode_base64(text.encode_utf16())
+    }
+
+    #[test]
+    fn base64_is_as_lenient_as_nodes() {
+        let cases: &[(&str, &[u8])] = &[
+            ("YWJj", b"abc"),
+            ("YW Jj\n", b"abc"),
+            ("YQ", b"a"),
+            ("YQ=", b"a"),
+            ("YQ==", b"a"),
+            ("Y", b""),
+            ("YQ==YQ==", b"a"),
+            ("YWJj=ZGVm", b"abc"),
+            ("=YQ==", b""),
+            ("a_-b", &[0x6b, 0xff, 0x9b]),
+            ("!!!", b""),
+            ("éYQ", b"a"),
+            ("YWJj\u{141}ZGVm", &[0x61, 0x62, 0x63, 0x01, 0x91, 0x95]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(decoded(text), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn invites_come_as_object_json_or_base64() {
+        let read = |text: &str| {
+            let value = parse(text).expect("valid JSON");
+            parse_json_or_base64(Some(&value)).map(|value| value.to_string())
+        };
+        let object = Some(r#"{"a":1}"#.to_owned());
+        assert_eq!(read(r#"{"a":1}"#), object);
+        assert_eq!(read(r#""{\"a\":1}""#), object);
+        assert_eq!(read(r#""  {\"a\":1} ""#), object);
+        assert_eq!(read(r#""eyJhIjoxfQ==""#), object);
+        assert_eq!(read(r#""eyJhIjoxfQ""#), object);
+        assert_eq!(read("[1]"), Some("[1]".into()));
+        for nothing in ["null", "true", "5", r#""""#, r#"" ""#, r#""{""#, r#""bnVsbA==""#, r#""%%%""#, r#""MA==""#] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+        assert_eq!(read(r#""{\"a\":\"\ud800\"}""#), Some(r#"{"a":"\ud800"}"#.into()));
+        assert_eq!(parse_json_or_base64(None), None);
+    }
+
+    #[test]
+    fn a_welcome_goes_into_an_invite_without_one() {
+        let embedded = |invite: &str| embed_welcome(parse(invite).expect("valid JSON"), "w".into()).to_string();
+        assert_eq!(embedded(r#"{"a":1}"#), r#"{"a":1,"welcome":"w"}"#);
+        assert_eq!(embedded(r#"{"welcome":null,"a":1}"#), r#"{"welcome":"w","a":1}"#);
+        assert_eq!(embedded(r#"{"welcome":"own"}"#), r#"{"welcome":"own"}"#);
+        assert_eq!(embedded("5"), r#"{"welcome":"w"}"#);
+    }
+}

@@ -1,0 +1,634 @@
+//! What a peer was asked to be, from its flags and environment.
+//!
+//! Everywhere a flag that is not empty goes before its environment variables, and these before the default. Where the original
+//! silently takes another value for one that cannot be meant (text for a number, a key that is no key, a welcome
+//! that cannot be read), this reader refuses with one line; every value that has a meaning there has the same here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use encoding::json::{self, Value};
+
+use super::args::{self, Arguments, FlagValue};
+use super::error::Failure;
+use super::flags::{self, Flag, Kind};
+use crate::bridge::value::parse_base64_json;
+
+/// The channel on which all peers meet.
+pub const ENTRY_CHANNEL: &str = "0000intercom";
+
+/// The bootstrap key of the settlement network (main_settlement_bus `src/config/env.js`).
+pub const MSB_BOOTSTRAP: &str = "acbc3a4344d3a804101d40e53db1dda82b767646425af73599d4cd6577d69685";
+
+/// The channel of the settlement network.
+pub const MSB_CHANNEL: &str = "0000trac0network0msb0mainnet0000";
+
+/// The DHT nodes that peers start from where nothing else is asked for (trac-peer `src/config/env.js`).
+pub const DHT_BOOTSTRAP: [&str; 5] = [
+    "116.202.214.149:10001",
+    "157.180.12.214:10001",
+    "node1.hyperdht.org:49737",
+    "node2.hyperdht.org:49737",
+    "node3.hyperdht.org:49737",
+];
+
+/// The largest difficulty that a hash of 256 bits can have.
+const MAX_POW_DIFFICULTY: f64 = 256.0;
+
+/// The largest integer below which every integer is a number of its own in JavaScript.
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+
+/// A peer as its flags and environment describe it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerConfig {
+    /// Folder of the peer's store.
+    pub peer_store: PathBuf,
+    /// Folder of the settlement store.
+    pub msb_store: PathBuf,
+    /// Name of the subnet.
+    pub subnet_channel: String,
+    /// Bootstrap key of the subnet, 64 lowercase hex digits, where one is configured or stored.
+    pub subnet_bootstrap: Option<String>,
+    /// DHT nodes of the peer's network.
+    pub dht_bootstrap: Vec<String>,
+    /// DHT nodes of the settlement network.
+    pub msb_dht_bootstrap: Vec<String>,
+    /// Write the time into the subnet.
+    pub timer: bool,
+    /// Channels to join beside the entry channel.
+    pub sidechannels: Vec<String>,
+    /// How sidechannels behave.
+    pub sidechannel: SidechannelConfig,
+    /// Do not print received messages.
+    pub quiet: bool,
+    /// The bridge, where it is on.
+    pub bridge: Option<BridgeConfig>,
+    /// What the user should know although it stops nothing: one line each.
+    pub warnings: Vec<String>,
+}
+
+/// The sidechannel flags. Times in milliseconds, sizes in bytes; `None` leaves the sidechannel's own default.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each field is the flag of its name, which the table of flags describes")]
+pub struct SidechannelConfig {
+    pub debug: bool,
+    pub max_message_bytes: Option<usize>,
+    pub allow_remote_open: bool,
+    pub auto_join_on_open: bool,
+    pub pow_enabled: bool,
+    pub pow_difficulty: u32,
+    pub pow_require_entry: bool,
+    pub pow_channels: Option<Vec<String>>,
+    pub invite_required: bool,
+    pub invite_channels: Option<Vec<String>>,
+    pub invite_prefixes: Option<Vec<String>>,
+    pub inviter_keys: Vec<String>,
+    pub invite_ttl_ms: u64,
+    pub owner_keys: BTreeMap<String, String>,
+    pub owner_write_only: bool,
+    pub owner_write_channels: Option<Vec<String>>,
+    pub welcomes: BTreeMap<String, Value>,
+    pub welcome_required: bool,
+    /// `Some(None)`: no limit.
+    pub rate_bytes_per_second: Option<Option<u64>>,
+    pub rate_burst_bytes: Option<u64>,
+    pub max_strikes: Option<u32>,
+}
+
+/// The bridge flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is the flag of its name, which the table of flags describes")]
+pub struct BridgeConfig {
+    pub host: String,
+    pub port: u16,
+    pub token: String,
+    pub filter: String,
+    pub filter_channels: Option<Vec<String>>,
+    pub cli: bool,
+    pub debug: bool,
+}
+
+/// Flags and environment, asked by flag.
+struct Inputs<'a> {
+    arguments: &'a Arguments,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    warnings: Vec<String>,
+}
+
+/// A value that is not empty, and the name by which the user gave it.
+struct Given {
+    text: String,
+    source: String,
+}
+
+impl Inputs<'_> {
+    fn flag(&mut self, name: &str) -> Option<Given> {
+        let value = self.arguments.flags.get(name).filter(|value| !value.as_str().is_empty())?;
+        let needs_value = flags::find(name).is_some_and(|flag| flag.kind != Kind::Switch);
+        if needs_value && *value == FlagValue::Bare {
+            self.warnings.push(format!("--{name} has no value and is read as \"true\""));
+        }
+        Some(Given { text: value.as_str().to_owned(), source: format!("--{name}") })
+    }
+
+    fn variable(&self, name: &str) -> Option<Given> {
+        let text = (self.env)(name).filter(|text| !text.is_empty())?;
+        Some(Given { text, source: name.to_owned() })
+    }
+
+    /// The value of a flag: its own, its alias's, its variables'.
+    fn given(&mut self, name: &'static str) -> Option<Given> {
+        let flag: &Flag = flags::find(name).expect("every flag that is asked for is in the table");
+        self.flag(flag.name)
+            .or_else(|| flag.alias.and_then(|alias| self.flag(alias)))
+            .or_else(|| flag.env.iter().find_map(|name| self.variable(name)))
+    }
+
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        self.given(name).map(|given| given.text)
+    }
+
+    fn switch(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(given) = self.given(name) else { return default };
+        let on = args::parse_bool(&given.text).unwrap_or(default);
+        if !on && !matches!(json::trim(&given.text).to_lowercase().as_str(), "0" | "false" | "no" | "off") {
+            self.warnings
+                .push(format!("{}: \"{}\" is read as off; on is 1, true, yes or on", given.source, given.text));
+        }
+        on
+    }
+
+    fn number(&mut self, name: &'static str, from: f64, to: f64, what: &str) -> Result<Option<f64>, Failure> {
+        let Some(given) = self.given(name) else { return Ok(None) };
+        match json::parse_int(&given.text, 10) {
+            number if (from..=to).contains(&number) => Ok(Some(number)),
+            _ => Err(Failure::usage(format!("{}: \"{}\" is not {what}", given.source, given.text))),
+        }
+    }
+
+    fn list(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.given(name).map(|given| args::parse_list(&given.text))
+    }
+
+    fn pairs(&mut self, name: &'static str, form: &str) -> Result<Vec<(String, String, String)>, Failure> {
+        let Some(given) = self.given(name) else { return Ok(Vec::new()) };
+        args::parse_pairs(&given.text)
+            .into_iter()
+            .map(|pair| match pair {
+                Ok((key, value)) => Ok((key, value, given.source.clone())),
+                Err(entry) => Err(Failure::usage(format!("{}: \"{entry}\" is not of the form {form}", given.source))),
+            })
+            .collect()
+    }
+
+    fn nodes(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Failure> {
+        let Some(given) = self.given(name) else { return Ok(None) };
+        let nodes = args::parse_list(&given.text);
+        match nodes.iter().find(|node| !is_node(node)) {
+            Some(node) => Err(Failure::usage(format!(
+                "{}: \"{node}\" is not of the form HOST:PORT, for example 127.0.0.1:49737",
+                given.source
+            ))),
+            None => Ok(Some(nodes)),
+        }
+    }
+}
+
+impl PeerConfig {
+    /// Reads a peer's configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] for the first value that cannot be meant.
+    pub fn read(arguments: &Arguments, env: &dyn Fn(&str) -> Option<String>) -> Result<PeerConfig, Failure> {
+        let mut inputs = Inputs { arguments, env, warnings: unknown(arguments) };
+
+        let peer_name =
+            inputs.text("peer-store-name").or_else(|| arguments.store_label.clone().filter(|label| !label.is_empty()));
+        let peer_name = peer_name.unwrap_or_else(|| "peer".into());
+        let peer_folder = inputs.text("peer-stores-directory").unwrap_or_else(|| "stores/".into());
+        let msb_name = inputs.text("msb-store-name").unwrap_or_else(|| format!("{peer_name}-msb"));
+        let msb_folder = inputs.text("msb-stores-directory").unwrap_or_else(|| "stores/".into());
+        let peer_store = store_path(&peer_folder, &peer_name, "--peer-store-name")?;
+        let msb_store = store_path(&msb_folder, &msb_name, "--msb-store-name")?;
+
+        let subnet_channel = inputs.text("subnet-channel").unwrap_or_else(|| "trac-peer-subnet".into());
+        let sidechannels = inputs.list("sidechannels").unwrap_or_default();
+        let sidechannels = sidechannels.into_iter().filter(|name| name != ENTRY_CHANNEL).collect();
+        let sidechannel = SidechannelConfig::read(&mut inputs)?;
+        let quiet = inputs.switch("sidechannel-quiet", false);
+        let subnet_bootstrap = inputs.text("subnet-bootstrap");
+        let bridge = BridgeConfig::read(&mut inputs)?;
+        let public = || DHT_BOOTSTRAP.map(str::to_owned).to_vec();
+        let dht_bootstrap = inputs.nodes("peer-dht-bootstrap")?.unwrap_or_else(public);
+        let msb_dht_bootstrap = inputs.nodes("msb-dht-bootstrap")?.unwrap_or_else(public);
+        let timer = inputs.switch("timer", false);
+        let subnet_bootstrap = match subnet_bootstrap {
+            Some(text) => Some(
+                key(&text)
+                    .ok_or_else(|| Failure::usage("Invalid --subnet-bootstrap. Provide 32-byte hex (64 chars)."))?,
+            ),
+            None => fs::read_to_string(peer_store.join("subnet-bootstrap.hex")).ok().and_then(|text| key(&text)),
+        };
+        if subnet_bootstrap.as_deref() == Some(MSB_BOOTSTRAP) {
+            return Err(Failure::usage("Subnet bootstrap cannot equal MSB bootstrap."));
+        }
+
+        Ok(PeerConfig {
+            peer_store,
+            msb_store,
+            subnet_channel,
+            subnet_bootstrap,
+            dht_bootstrap,
+            msb_dht_bootstrap,
+            timer,
+            sidechannels,
+            sidechannel,
+            quiet,
+            bridge,
+            warnings: inputs.warnings,
+        })
+    }
+}
+
+impl SidechannelConfig {
+    fn read(inputs: &mut Inputs<'_>) -> Result<SidechannelConfig, Failure> {
+        const SIZE: &str = "a number of bytes";
+        let invite_ttl = inputs.number("sidechannel-invite-ttl", -MAX_SAFE_INTEGER, 1e12, "a number of seconds")?;
+        let rate = inputs.number("sidechannel-rate-bytes", -MAX_SAFE_INTEGER, MAX_SAFE_INTEGER, SIZE)?;
+        Ok(SidechannelConfig {
+            debug: inputs.switch("sidechannel-debug", false),
+            max_message_bytes: inputs
+                .number("sidechannel-max-bytes", 1.0, f64::from(u32::MAX), SIZE)?
+                .map(|bytes| bytes as usize),
+            allow_remote_open: inputs.switch("sidechannel-allow-remote-open", true),
+            auto_join_on_open: inputs.switch("sidechannel-auto-join", false),
+            pow_enabled: inputs.switch("sidechannel-pow", true),
+            pow_difficulty: inputs
+                .number(
+                    "sidechannel-pow-difficulty",
+                    -MAX_SAFE_INTEGER,
+                    MAX_POW_DIFFICULTY,
+                    "a number of bits up to 256",
+                )?
+                .map_or(12, |bits| bits.max(0.0) as u32),
+            pow_require_entry: inputs.switch("sidechannel-pow-entry", false),
+            pow_channels: inputs.list("sidechannel-pow-channels"),
+            invite_required: inputs.switch("sidechannel-invite-required", false),
+            invite_channels: inputs.list("sidechannel-invite-channels"),
+            invite_prefixes: inputs.list("sidechannel-invite-prefixes"),
+            inviter_keys: read_inviter_keys(inputs)?,
+            invite_ttl_ms: invite_ttl.unwrap_or(604_800.0).max(0.0) as u64 * 1000,
+            owner_keys: read_owner_keys(inputs)?,
+            owner_write_only: inputs.switch("sidechannel-owner-write-only", false),
+            owner_write_channels: inputs.list("sidechannel-owner-write-channels"),
+            welcomes: read_welcomes(inputs)?,
+            welcome_required: inputs.switch("sidechannel-welcome-required", true),
+            rate_bytes_per_second: rate.map(|bytes| (bytes > 0.0).then_some(bytes as u64)),
+            rate_burst_bytes: inputs
+                .number("sidechannel-rate-burst", 1.0, MAX_SAFE_INTEGER, SIZE)?
+                .map(|bytes| bytes as u64),
+            max_strikes: inputs
+                .number("sidechannel-max-strikes", 1.0, f64::from(u32::MAX), "a number of strikes, at least 1")?
+                .map(|strikes| strikes as u32),
+        })
+    }
+}
+
+fn read_inviter_keys(inputs: &mut Inputs<'_>) -> Result<Vec<String>, Failure> {
+    let Some(given) = inputs.given("sidechannel-inviter-keys") else { return Ok(Vec::new()) };
+    args::parse_list(&given.text)
+        .into_iter()
+        .map(|text| key(&text).ok_or_else(|| not_a_key(&given.source, &text)))
+        .collect()
+}
+
+fn read_owner_keys(inputs: &mut Inputs<'_>) -> Result<BTreeMap<String, String>, Failure> {
+    inputs
+        .pairs("sidechannel-owner", "CHANNEL:PUBLIC_KEY")?
+        .into_iter()
+        .map(|(channel, text, source)| {
+            let key = key(&text).ok_or_else(|| not_a_key(&source, &text))?;
+            Ok((channel, key))
+        })
+        .collect()
+}
+
+fn read_welcomes(inputs: &mut Inputs<'_>) -> Result<BTreeMap<String, Value>, Failure> {
+    inputs
+        .pairs("sidechannel-welcome", "CHANNEL:WELCOME")?
+        .into_iter()
+        .map(|(channel, text, source)| {
+            let welcome = parse_welcome(&text).map_err(|why| {
+                Failure::usage(format!("{source}: the welcome of \"{channel}\" {why}; give it as base64 or as @FILE"))
+            })?;
+            Ok((channel, welcome))
+        })
+        .collect()
+}
+
+impl BridgeConfig {
+    fn read(inputs: &mut Inputs<'_>) -> Result<Option<BridgeConfig>, Failure> {
+        let enabled = inputs.switch("sc-bridge", false);
+        let host = inputs.text("sc-bridge-host").unwrap_or_else(|| "127.0.0.1".into());
+        let port = inputs.number("sc-bridge-port", 0.0, f64::from(u16::MAX), "a port, 0 to 65535")?;
+        let filter = inputs.text("sc-bridge-filter").unwrap_or_default();
+        let filter_channels = inputs.list("sc-bridge-filter-channel");
+        let token = read_token(inputs)?;
+        let cli = inputs.switch("sc-bridge-cli", false);
+        let debug = inputs.switch("sc-bridge-debug", false);
+        if !enabled {
+            return Ok(None);
+        }
+        let Some(token) = token else {
+            return Err(Failure::usage("SC-Bridge requires --sc-bridge-token (auth is mandatory)."));
+        };
+        Ok(Some(BridgeConfig {
+            host,
+            port: port.map_or(49222, |port| port as u16),
+            token,
+            filter,
+            filter_channels,
+            cli,
+            debug,
+        }))
+    }
+}
+
+/// The token from its flag, the file that the flag names, or the same from the environment.
+fn read_token(inputs: &mut Inputs<'_>) -> Result<Option<String>, Failure> {
+    let given = inputs
+        .flag("sc-bridge-token")
+        .or_else(|| inputs.flag("sc-bridge-token-file"))
+        .or_else(|| inputs.variable("SC_BRIDGE_TOKEN"))
+        .or_else(|| inputs.variable("SC_BRIDGE_TOKEN_FILE"));
+    let Some(given) = given else { return Ok(None) };
+    if !matches!(given.source.as_str(), "--sc-bridge-token-file" | "SC_BRIDGE_TOKEN_FILE") {
+        return Ok(Some(given.text));
+    }
+    let text = fs::read_to_string(&given.text).map_err(|error| {
+        Failure::usage(format!("{}: cannot read the token file {}: {error}", given.source, given.text))
+    })?;
+    match json::trim(&text) {
+        "" => Err(Failure::usage(format!("{}: the token file {} is empty", given.source, given.text))),
+        token => Ok(Some(token.to_owned())),
+    }
+}
+
+/// One warning for every flag that does not exist and every argument that nothing reads.
+fn unknown(arguments: &Arguments) -> Vec<String> {
+    let flags =
+        arguments.flags.keys().filter(|name| flags::find(name).is_none()).map(|name| match flags::nearest(name) {
+            Some(nearest) => format!("unknown flag --{name} is ignored; did you mean --{nearest}?"),
+            None => format!("unknown flag --{name} is ignored; intercom --help lists the flags"),
+        });
+    let ignored =
+        arguments.ignored.iter().map(|text| format!("\"{text}\" is neither a flag nor a flag's value and is ignored"));
+    flags.chain(ignored).collect()
+}
+
+fn not_a_key(source: &str, text: &str) -> Failure {
+    Failure::usage(format!("{source}: \"{text}\" is not a public key (64 hex digits)"))
+}
+
+/// 32 bytes in hex, in lower case.
+fn key(text: &str) -> Option<String> {
+    let text = json::trim(text).to_lowercase();
+    (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
+}
+
+/// `HOST:PORT`, or `IP@HOST:PORT` where the address of the host is known.
+fn is_node(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+/// The folder of a store: name below folder, without the name's outer slashes and what `.` and `..` stand for.
+fn store_path(folder: &str, name: &str, flag: &str) -> Result<PathBuf, Failure> {
+    let name = name.trim_matches('/');
+    if name.is_empty() {
+        return Err(Failure::usage(format!("{flag}: a store needs a name")));
+    }
+    let mut path = PathBuf::new();
+    for component in Path::new(folder).components().chain(Path::new(name).components()) {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(path.components().next_back(), Some(Component::Normal(_))) => {
+                path.pop();
+            }
+            other => path.push(other),
+        }
+    }
+    Ok(path)
+}
+
+/// A welcome: base64 of its JSON (with or without `b64:` before it), its JSON, or `@` and a file with one of them.
+fn parse_welcome(text: &str) -> Result<Value, String> {
+    let from_file;
+    let text = match text.strip_prefix('@') {
+        Some(path) => {
+            from_file = fs::read(path).map_err(|error| format!("cannot be read from {path}: {error}"))?;
+            from_file
+        }
+        None => text.as_bytes().to_vec(),
+    };
+    let text = String::from_utf8_lossy(&text);
+    let text = json::trim(&text);
+    let text = text.strip_prefix("b64:").unwrap_or(text);
+    let parsed = if text.starts_with('{') { json::parse(text).ok() } else { parse_base64_json(&text.into()) };
+    parsed.filter(|value| matches!(value, Value::Object(_))).ok_or_else(|| "is not a welcome".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "c9c29cefe54eedc4bb0306d72b7c0997657e846e8be4cd4c8f926f35e7f7f6f5";
+
+    fn read(args: &[&str], env: &[(&str, &str)]) -> Result<PeerConfig, Failure> {
+        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        PeerConfig::read(&Arguments::parse(args.iter().copied()), &env)
+    }
+
+    fn config(args: &[&str]) -> PeerConfig {
+        read(args, &[]).expect("valid flags")
+    }
+
+    fn refusal(args: &[&str]) -> String {
+        match read(args, &[]) {
+            Err(Failure::Usage(message)) => message,
+            other => panic!("{args:?} should be refused as wrong usage: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_flags_everything_has_its_default() {
+        let config = config(&[]);
+        assert_eq!(config.peer_store, Path::new("stores/peer"));
+        assert_eq!(config.msb_store, Path::new("stores/peer-msb"));
+        assert_eq!(config.subnet_channel, "trac-peer-subnet");
+        assert_eq!(config.subnet_bootstrap, None);
+        assert_eq!(config.dht_bootstrap, DHT_BOOTSTRAP);
+        assert_eq!(config.msb_dht_bootstrap, DHT_BOOTSTRAP);
+        assert!(config.sidechannels.is_empty() && config.bridge.is_none() && !config.quiet && !config.timer);
+        assert!(config.warnings.is_empty());
+        assert_eq!(
+            config.sidechannel,
+            SidechannelConfig {
+                debug: false,
+                max_message_bytes: None,
+                allow_remote_open: true,
+                auto_join_on_open: false,
+                pow_enabled: true,
+                pow_difficulty: 12,
+                pow_require_entry: false,
+                pow_channels: None,
+                invite_required: false,
+                invite_channels: None,
+                invite_prefixes: None,
+                inviter_keys: Vec::new(),
+                invite_ttl_ms: 604_800_000,
+                owner_keys: BTreeMap::new(),
+                owner_write_only: false,
+                owner_write_channels: None,
+                welcomes: BTreeMap::new(),
+                welcome_required: true,
+                rate_bytes_per_second: None,
+                rate_burst_bytes: None,
+                max_strikes: None,
+            }
+        );
+    }
+
+    #[test]
+    fn a_flag_goes_before_its_variable_before_the_label_before_the_default() {
+        let env: &[_] = &[("PEER_STORE_NAME", "env"), ("PEER_STORES_DIRECTORY", "/data")];
+        let store = |args: &[&str], env: &[(&str, &str)]| read(args, env).expect("valid flags").peer_store;
+        assert_eq!(store(&["label", "--peer-store-name", "flag"], env), Path::new("/data/flag"));
+        assert_eq!(store(&["label", "--peer-store-name="], env), Path::new("/data/env"));
+        assert_eq!(store(&["label"], env), Path::new("/data/env"));
+        assert_eq!(store(&["label"], &[]), Path::new("stores/label"));
+        assert_eq!(store(&["label"], &[("PEER_STORE_NAME", "")]), Path::new("stores/label"));
+        assert_eq!(config(&["label"]).msb_store, Path::new("stores/label-msb"));
+    }
+
+    #[test]
+    fn an_alias_counts_where_the_name_has_no_value() {
+        assert_eq!(config(&["--sidechannel", "a, b,0000intercom,"]).sidechannels, ["a", "b"]);
+        assert_eq!(config(&["--sidechannel", "a", "--sidechannels", "b"]).sidechannels, ["b"]);
+        assert_eq!(config(&["--sidechannel", "a", "--sidechannels="]).sidechannels, ["a"]);
+        let args = ["--dht-bootstrap", "127.0.0.1:1"];
+        assert_eq!(
+            read(&args, &[("PEER_DHT_BOOTSTRAP", "127.0.0.1:2")]).expect("valid").dht_bootstrap,
+            ["127.0.0.1:1"]
+        );
+        let env = [("DHT_BOOTSTRAP", "127.0.0.1:3, node.example:49737")];
+        assert_eq!(read(&[], &env).expect("valid").dht_bootstrap, ["127.0.0.1:3", "node.example:49737"]);
+    }
+
+    #[test]
+    fn stores_are_folders_below_the_stores_directory() {
+        for (folder, name, expected) in [
+            ("stores", "/a/", "stores/a"),
+            ("./stores//", "a/./b", "stores/a/b"),
+            ("stores/x", "../a", "stores/a"),
+            ("/abs/", "/a", "/abs/a"),
+            ("..", "../a", "../../a"),
+        ] {
+            let args = ["--peer-stores-directory", folder, "--peer-store-name", name];
+            assert_eq!(config(&args).peer_store, Path::new(expected), "{folder} {name}");
+        }
+        assert!(refusal(&["--peer-store-name", "/"]).contains("a store needs a name"));
+    }
+
+    #[test]
+    fn the_bridge_needs_a_token() {
+        let mandatory = "SC-Bridge requires --sc-bridge-token (auth is mandatory).";
+        assert_eq!(refusal(&["--sc-bridge", "1"]), mandatory);
+        assert_eq!(refusal(&["--sc-bridge", "--sc-bridge-token="]), mandatory);
+        assert_eq!(config(&["--sc-bridge", "0"]).bridge, None);
+        let bridge = config(&["mystore", "--sc-bridge", "1", "--sc-bridge-token", "t"]).bridge.expect("is on");
+        let expected = BridgeConfig {
+            host: "127.0.0.1".into(),
+            port: 49222,
+            token: "t".into(),
+            filter: String::new(),
+            filter_channels: None,
+            cli: false,
+            debug: false,
+        };
+        assert_eq!(bridge, expected);
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused_by_name() {
+        let cases: &[(&[&str], &str)] = &[
+            (&["--sc-bridge-port", "http"], "--sc-bridge-port: \"http\" is not a port, 0 to 65535"),
+            (&["--sc-bridge-port", "65536"], "--sc-bridge-port: \"65536\" is not a port, 0 to 65535"),
+            (&["--sc-bridge-port", "-1"], "--sc-bridge-port: \"-1\" is not a port, 0 to 65535"),
+            (&["--sidechannel-max-bytes", "lots"], "--sidechannel-max-bytes: \"lots\" is not a number of bytes"),
+            (&["--sidechannel-pow-difficulty", "hard"], "is not a number of bits"),
+            (&["--sidechannel-pow-difficulty", "257"], "is not a number of bits"),
+            (&["--sidechannel-invite-ttl", "soon"], "is not a number of seconds"),
+            (&["--subnet-bootstrap", "abc"], "Invalid --subnet-bootstrap. Provide 32-byte hex (64 chars)."),
+            (&["--subnet-bootstrap", MSB_BOOTSTRAP], "Subnet bootstrap cannot equal MSB bootstrap."),
+            (&["--sidechannel-owner", "room"], "\"room\" is not of the form CHANNEL:PUBLIC_KEY"),
+            (&["--sidechannel-owner", "room:abc"], "\"abc\" is not a public key (64 hex digits)"),
+            (&["--sidechannel-inviter-keys", "abc"], "\"abc\" is not a public key (64 hex digits)"),
+            (
+                &["--sidechannel-welcome", "room:@/no/such/file"],
+                "the welcome of \"room\" cannot be read from /no/such/file",
+            ),
+            (&["--sidechannel-welcome", "room:!!!"], "the welcome of \"room\" is not a welcome"),
+            (&["--sidechannel-welcome", "room:NQ=="], "the welcome of \"room\" is not a welcome"),
+            (&["--dht-bootstrap", "localhost"], "\"localhost\" is not of the form HOST:PORT"),
+            (&["--dht-bootstrap", "localhost:0"], "\"localhost:0\" is not of the form HOST:PORT"),
+            (&["--msb-dht-bootstrap", ":5"], "\":5\" is not of the form HOST:PORT"),
+            (&["--sc-bridge-token-file", "/no/such/file"], "cannot read the token file /no/such/file"),
+        ];
+        for (args, expected) in cases {
+            let message = refusal(args);
+            assert!(message.contains(expected), "{args:?}: {message}");
+            assert!(!message.contains('\n'), "{args:?}: one line");
+        }
+    }
+
+    #[test]
+    fn numbers_that_the_original_reads_are_read() {
+        let sidechannel = |args: &[&str]| config(args).sidechannel;
+        assert_eq!(sidechannel(&["--sidechannel-max-bytes", "5000 bytes"]).max_message_bytes, Some(5000));
+        assert_eq!(sidechannel(&["--sidechannel-pow-difficulty", "-3"]).pow_difficulty, 0);
+        assert_eq!(sidechannel(&["--sidechannel-pow-difficulty=8.9"]).pow_difficulty, 8);
+        assert_eq!(sidechannel(&["--sidechannel-invite-ttl", "-1"]).invite_ttl_ms, 0);
+        assert_eq!(sidechannel(&["--sidechannel-rate-bytes", "0"]).rate_bytes_per_second, Some(None));
+        assert_eq!(sidechannel(&["--sidechannel-rate-bytes", "9"]).rate_bytes_per_second, Some(Some(9)));
+    }
+
+    #[test]
+    fn keys_and_welcomes_are_read_by_channel() {
+        let upper = KEY.to_uppercase();
+        let owner = format!("room: {upper} ,b={KEY}");
+        let welcomes = "room:eyJhIjoxfQ==,b:b64:eyJhIjoyfQ";
+        let sidechannel = config(&["--sidechannel-owner", &owner, "--sidechannel-welcome", welcomes]).sidechannel;
+        assert_eq!(sidechannel.owner_keys["room"], KEY);
+        assert_eq!(sidechannel.owner_keys["b"], KEY);
+        assert_eq!(sidechannel.welcomes["room"].to_string(), r#"{"a":1}"#);
+        assert_eq!(sidechannel.welcomes["b"].to_string(), r#"{"a":2}"#);
+        let bare_json = config(&["--sidechannel-welcome", r#"room:{"a":1}"#]).sidechannel;
+        assert_eq!(bare_json.welcomes["room"].to_string(), r#"{"a":1}"#);
+        assert_eq!(config(&["--sidechannel-inviter-keys", &upper]).sidechannel.inviter_keys, [KEY]);
+        assert_eq!(config(&["--subnet-bootstrap", &upper]).subnet_bootstrap.as_deref(), Some(KEY));
+    }
+
+    #[test]
+    fn what_stops_nothing_is_said() {
+        let warnings = |args: &[&str]| config(args).warnings.join("; ");
+        assert_eq!(warnings(&["--sc-brigde", "1"]), "unknown flag --sc-brigde is ignored; did you mean --sc-bridge?");
+        assert!(warnings(&["--rpc", "1"]).contains("unknown flag --rpc is ignored; intercom --help"));
+        assert!(warnings(&["store", "--sidechannel-quiet", "1", "x"]).contains("\"x\" is neither"));
+        assert!(warnings(&["--sidechannel-quiet", "ture"]).contains("\"ture\" is read as off"));
+        assert!(warnings(&["--sc-bridge-token"]).contains("--sc-bridge-token has no value and is read as \"true\""));
+        assert_eq!(warnings(&["--sidechannel-quiet", "off", "--sc-bridge-debug"]), "");
+    }
+}
