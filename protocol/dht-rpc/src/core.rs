@@ -1,0 +1,780 @@
+//! A node without sockets and without a clock: datagrams and the time go in, datagrams, requests for the application and
+//! events come out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use encoding::{Decoder, Encoder};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::mpsc;
+
+use crate::health::{Health, NetworkHealth};
+use crate::io::{Io, Outcome, Outgoing, Owner, Progress, SocketId, Transmit, validate};
+use crate::message::{Message, Request, Response, code, command};
+use crate::nat::NatSampler;
+use crate::nodes::Nodes;
+use crate::peer::{Contact, NodeId, node_id};
+use crate::query::{DownHint, Query};
+use crate::reply::{Reply, RequestError};
+use crate::table::{Added, K, RoutingTable};
+
+/// Length of the tick that paces maintenance.
+pub(crate) const TICK: Duration = Duration::from_secs(5);
+
+/// A tick that comes this late means that the machine slept.
+const SLEEPING: Duration = Duration::from_secs(15);
+
+/// Ticks after which a node that nothing bad happened to may become persistent: 20 minutes.
+const STABLE_TICKS: u64 = 240;
+
+/// The same after a first attempt or a wake-up: an hour.
+const MORE_STABLE_TICKS: u64 = 3 * STABLE_TICKS;
+
+/// Ticks without a query after which the table is refreshed: 5 minutes.
+const REFRESH_TICKS: u64 = 60;
+
+/// Ticks within which a node counts as recently heard from: a minute.
+const RECENT_NODE: u64 = 12;
+
+/// Ticks after which a node counts as old: half an hour.
+const OLD_NODE: u64 = 360;
+
+/// Checks of nodes that others called dead which run at once; further hints are answered and ignored.
+const MAX_CHECKS: usize = 10;
+
+/// Replacements in full rows that run at once; further new nodes are not added.
+const MAX_SWAPS: usize = 3;
+
+/// Hints sent in one tick; further ones are not sent.
+const MAX_DOWN_HINTS: u32 = 50;
+
+/// The longest delay that a delayed ping can ask for.
+pub const MAX_PING_DELAY: Duration = Duration::from_millis(10_000);
+
+/// Delayed answers that are kept; further delayed pings are not answered.
+const MAX_DELAYED_PINGS: usize = 1024;
+
+/// Concurrency of queries.
+const CONCURRENCY: usize = 10;
+
+/// Concurrency of a refresh while the node is busy with other requests.
+const BACKGROUND_CONCURRENCY: usize = 2;
+
+/// Something that happened to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The node has become persistent: others remember it, and it stores.
+    Persistent,
+    /// The node has stopped being persistent.
+    Ephemeral,
+    /// The address that we are seen at has changed.
+    NatUpdate,
+    /// The machine has slept; what was known may be stale.
+    Wakeup,
+    /// Whether the network answers has changed.
+    Health(Health),
+}
+
+/// A request for the application, from another node.
+#[derive(Clone, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) socket: SocketId,
+    pub(crate) from: SocketAddrV4,
+    pub(crate) id: Option<NodeId>,
+    pub(crate) message: Request,
+}
+
+/// News of a query.
+#[derive(Debug)]
+pub(crate) enum QueryEvent {
+    Reply(Arc<Reply>),
+    Done(Vec<Arc<Reply>>),
+}
+
+/// What a query asks every node.
+#[derive(Debug)]
+pub(crate) struct QuerySpec {
+    pub(crate) target: NodeId,
+    pub(crate) internal: bool,
+    pub(crate) command: u64,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) tries: u32,
+    pub(crate) nodes: Vec<SocketAddrV4>,
+    pub(crate) only_given: bool,
+    pub(crate) background: bool,
+}
+
+#[derive(Debug)]
+struct ActiveQuery {
+    state: Query,
+    spec: QuerySpec,
+    events: mpsc::UnboundedSender<QueryEvent>,
+}
+
+/// What the core wants done.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Transmit(Transmit),
+    Request(Incoming),
+    Event(Event),
+    /// Time to look whether the node can become persistent.
+    Stable,
+    /// Time to search around a random node.
+    Refresh,
+}
+
+/// Fixed settings of a node.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// Becomes persistent when it has been stable for long enough.
+    pub(crate) adaptive: bool,
+    /// Becomes persistent at once.
+    pub(crate) persistent: bool,
+    pub(crate) firewalled: bool,
+    pub(crate) bootstrap_nodes: usize,
+    pub(crate) filter: fn(SocketAddrV4) -> bool,
+}
+
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) io: Io,
+    pub(crate) table: RoutingTable,
+    pub(crate) nodes: Nodes,
+    pub(crate) nat: NatSampler,
+    pub(crate) health: NetworkHealth,
+    pub(crate) bootstrapped: bool,
+    pub(crate) destroyed: bool,
+    /// The host that the last attempt to become persistent looked at.
+    pub(crate) checked_host: Option<Ipv4Addr>,
+    /// While the firewall is tested: hosts whose packets arrived at the server socket, of those that were asked.
+    pub(crate) firewall_test: Option<HashMap<Ipv4Addr, bool>>,
+    rng: StdRng,
+    tick: u64,
+    next_tick: Instant,
+    refresh_ticks: u64,
+    stable_ticks: u64,
+    checks: usize,
+    swaps: usize,
+    down_hints: u32,
+    /// Nodes without identifier whose view of us was counted.
+    nameless_samples: HashSet<SocketAddrV4>,
+    delayed: BTreeMap<(Instant, u64), Incoming>,
+    queries: HashMap<u64, ActiveQuery>,
+    next_id: u64,
+    out: Vec<Output>,
+    transmits: Vec<Transmit>,
+}
+
+impl Core {
+    pub(crate) fn new(settings: Settings, mut rng: StdRng, now: Instant) -> Self {
+        let id = rng.random();
+        let io = Io::new(id, settings.firewalled, now, &mut rng);
+        Self {
+            io,
+            table: RoutingTable::new(id),
+            nodes: Nodes::default(),
+            nat: NatSampler::new(),
+            health: NetworkHealth::default(),
+            bootstrapped: false,
+            destroyed: false,
+            checked_host: None,
+            firewall_test: None,
+            // The networks of nodes that start together must not tick together.
+            tick: 50 + rng.random_range(0..50),
+            next_tick: now + TICK,
+            refresh_ticks: REFRESH_TICKS - rng.random_range(0..REFRESH_TICKS / 2),
+            stable_ticks: if settings.adaptive { STABLE_TICKS } else { 0 },
+            checks: 0,
+            swaps: 0,
+            down_hints: 0,
+            nameless_samples: HashSet::new(),
+            delayed: BTreeMap::new(),
+            queries: HashMap::new(),
+            next_id: 0,
+            out: Vec::new(),
+            transmits: Vec::new(),
+            rng: StdRng::from_rng(&mut rng),
+            settings,
+        }
+    }
+
+    /// What has to be done now, in order.
+    pub(crate) fn take_output(&mut self) -> Vec<Output> {
+        self.out.extend(self.transmits.drain(..).map(Output::Transmit));
+        std::mem::take(&mut self.out)
+    }
+
+    /// When [`Core::handle_timeout`] has something to do.
+    pub(crate) fn deadline(&self) -> Instant {
+        let delayed = self.delayed.keys().next().map(|(at, _)| *at);
+        self.io.deadline().into_iter().chain(delayed).fold(self.next_tick, Instant::min)
+    }
+
+    // ---- what comes in
+
+    /// Takes a datagram that arrived at `socket`.
+    pub(crate) fn handle_datagram(&mut self, socket: SocketId, from: SocketAddrV4, datagram: &Bytes, now: Instant) {
+        if self.destroyed || from.port() == 0 {
+            return;
+        }
+        if socket == SocketId::SERVER
+            && let Some(arrived) = self.firewall_test.as_mut().and_then(|test| test.get_mut(from.ip()))
+        {
+            *arrived = true;
+        }
+        match Message::decode(datagram) {
+            Some(Message::Request(message)) => self.handle_request(socket, from, message, now),
+            Some(Message::Response(message)) => {
+                let to = message.to;
+                let Some(progress) = self.io.respond(from, message, now, &mut self.transmits) else { return };
+                if let Progress::Settled { outcome: Outcome::Answered(reply), .. } = &progress {
+                    let id = reply.id;
+                    self.learn(socket == self.io.socket(), from, id, to, now);
+                }
+                self.progress(progress, now);
+            }
+            None => {}
+        }
+    }
+
+    fn handle_request(&mut self, socket: SocketId, from: SocketAddrV4, message: Request, now: Instant) {
+        let id = validate(message.id, from);
+        let incoming = Incoming { socket, from, id, message };
+        if let Some(token) = &incoming.message.token
+            && !self.io.tokens.accepts(*from.ip(), token, now)
+        {
+            self.respond(&incoming, ReplyParts { error: code::INVALID_TOKEN, ..ReplyParts::ALL }, now);
+            return;
+        }
+        if id.is_some() {
+            self.learn(socket == self.io.socket(), from, id, incoming.message.to, now);
+        }
+        if incoming.message.internal {
+            self.handle_internal(incoming, now);
+        } else {
+            self.out.push(Output::Request(incoming));
+        }
+    }
+
+    fn handle_internal(&mut self, mut incoming: Incoming, now: Instant) {
+        let value = incoming.message.value.clone().unwrap_or_default();
+        let mut d = Decoder::new(&value);
+        match incoming.message.command {
+            command::PING => self.respond(&incoming, ReplyParts::NONE, now),
+            command::PING_NAT => {
+                if let Ok(port) = d.u16()
+                    && port != 0
+                {
+                    incoming.from.set_port(port);
+                    self.respond(&incoming, ReplyParts::NONE, now);
+                }
+            }
+            command::FIND_NODE if incoming.message.target.is_some() => {
+                self.respond(&incoming, ReplyParts { closer_nodes: true, ..ReplyParts::NONE }, now);
+            }
+            command::FIND_NODE => {}
+            command::DOWN_HINT => {
+                if let Ok(addr) = d.ipv4() {
+                    self.handle_down_hint(addr, now);
+                    self.respond(&incoming, ReplyParts::NONE, now);
+                }
+            }
+            command::DELAYED_PING => {
+                if let Ok(delay) = d.u32().map(|ms| Duration::from_millis(ms.into()))
+                    && delay <= MAX_PING_DELAY
+                    && self.delayed.len() < MAX_DELAYED_PINGS
+                {
+                    self.next_id += 1;
+                    self.delayed.insert((now + delay, self.next_id), incoming);
+                }
+            }
+            _ => self.respond(
+                &incoming,
+                ReplyParts { error: code::UNKNOWN_COMMAND, closer_nodes: true, ..ReplyParts::NONE },
+                now,
+            ),
+        }
+    }
+
+    fn handle_down_hint(&mut self, addr: SocketAddrV4, now: Instant) {
+        if self.checks >= MAX_CHECKS {
+            return;
+        }
+        let tick = self.tick;
+        if let Some(node) = self.nodes.get_mut(&node_id(addr))
+            && (node.pinged < tick || node.down_hints == 0)
+        {
+            node.down_hints += 1;
+            let contact = node.contact;
+            self.check(contact, now);
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.destroyed {
+            return;
+        }
+        for progress in self.io.timeout(now, &mut self.transmits) {
+            self.progress(progress, now);
+        }
+        while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
+            let incoming = entry.remove();
+            self.respond(&incoming, ReplyParts::NONE, now);
+        }
+        if self.next_tick <= now {
+            self.handle_tick(now);
+        }
+    }
+
+    fn progress(&mut self, progress: Progress, now: Instant) {
+        let (owner, to, to_id, slow, outcome) = match progress {
+            Progress::Slow(query) => {
+                if let Some(active) = self.queries.get_mut(&query) {
+                    active.state.slow();
+                    self.pump(query, now);
+                }
+                return;
+            }
+            Progress::Settled { owner, to, to_id, slow, outcome } => (owner, to, to_id, slow, outcome),
+        };
+        if matches!(outcome, Outcome::TimedOut)
+            && let Some(id) = to_id
+        {
+            self.remove_node(&id);
+        }
+        let answered = matches!(outcome, Outcome::Answered(_));
+        match owner {
+            Owner::Nobody => {}
+            Owner::Caller(sender) => {
+                // The caller may have stopped listening.
+                let _ = sender.send(match outcome {
+                    Outcome::Answered(reply) => Ok(reply),
+                    Outcome::TimedOut => Err(RequestError::Timeout),
+                });
+            }
+            Owner::Query(query) => self.query_progress(query, to, slow, outcome, now),
+            Owner::Check(id, seen) => {
+                self.checks -= 1;
+                if !answered || self.nodes.get(&id).is_some_and(|node| node.seen <= seen) {
+                    self.remove_node(&id);
+                }
+            }
+            Owner::Swap(id, seen, replacement) => {
+                self.swaps -= 1;
+                if !answered || self.nodes.get(&id).is_none_or(|node| node.seen <= seen) {
+                    self.remove_node(&id);
+                    self.add_node(replacement, None, now);
+                }
+            }
+        }
+    }
+
+    // ---- answers
+
+    /// Sends an answer to `incoming`.
+    pub(crate) fn respond(&mut self, incoming: &Incoming, parts: ReplyParts, now: Instant) {
+        let socket = parts.socket.unwrap_or(incoming.socket);
+        let to = parts.to.unwrap_or(incoming.from);
+        let closer_nodes = match incoming.message.target {
+            Some(target) if parts.closer_nodes => {
+                self.table.closest(&target, K).into_iter().map(|contact| contact.addr).collect()
+            }
+            _ => Vec::new(),
+        };
+        let response = Response {
+            id: self.io.shown_id(socket),
+            token: parts.token.then(|| self.io.tokens.issue(*to.ip(), now)),
+            closer_nodes,
+            error: parts.error,
+            value: parts.value,
+            ..Response::new(incoming.message.tid, to)
+        };
+        self.transmit(socket, to, response.encode());
+    }
+
+    /// Passes a request on with its number, so that whoever answers it answers the one who asked.
+    pub(crate) fn relay(&mut self, incoming: &Incoming, value: Bytes, to: SocketAddrV4, socket: Option<SocketId>) {
+        let socket = socket.unwrap_or(incoming.socket);
+        let message = &incoming.message;
+        let request = Request {
+            id: self.io.shown_id(socket),
+            target: message.target,
+            value: Some(value),
+            ..Request::new(message.tid, to, message.internal, message.command)
+        };
+        self.transmit(socket, to, request.encode());
+    }
+
+    fn transmit(&mut self, socket: SocketId, to: SocketAddrV4, data: Vec<u8>) {
+        self.transmits.push(Transmit { socket, to, ttl: None, data: data.into() });
+    }
+
+    // ---- requests
+
+    /// Makes a request.
+    pub(crate) fn request(&mut self, request: Outgoing, now: Instant) {
+        if self.destroyed {
+            if let Owner::Caller(sender) = request.owner {
+                // The caller may have stopped listening.
+                let _ = sender.send(Err(RequestError::Destroyed));
+            }
+            return;
+        }
+        // The owner has been told of a refusal.
+        let _ = self.io.request(request, now, &mut self.transmits);
+    }
+
+    /// Begins a query; returns its number and whether it wants the bootstrap nodes, which end its opening.
+    pub(crate) fn query(
+        &mut self,
+        spec: QuerySpec,
+        events: mpsc::UnboundedSender<QueryEvent>,
+        now: Instant,
+    ) -> (u64, bool) {
+        self.next_id += 1;
+        let id = self.next_id;
+        if self.destroyed {
+            return (id, false);
+        }
+        self.refresh_ticks = REFRESH_TICKS;
+        let given: Vec<Contact> = spec.nodes.iter().map(|addr| Contact::new(*addr)).collect();
+        let mut state = Query::new(spec.target, CONCURRENCY, &given, spec.only_given);
+        if state.wanted() > 0 {
+            let known = self.table.closest(&spec.target, state.wanted());
+            state.add_known(known);
+        }
+        let wants_bootstrap = state.wanted() > 0 && !spec.only_given;
+        state.opening = wants_bootstrap;
+        self.queries.insert(id, ActiveQuery { state, spec, events });
+        self.pump(id, now);
+        (id, wants_bootstrap)
+    }
+
+    /// Gives bootstrap nodes to a query.
+    pub(crate) fn open_query(&mut self, id: u64, nodes: &[SocketAddrV4], done: bool, now: Instant) {
+        if let Some(active) = self.queries.get_mut(&id) {
+            active.state.add_known(nodes.iter().map(|addr| Contact::new(*addr)));
+            active.state.opening = !done;
+            self.pump(id, now);
+        }
+    }
+
+    pub(crate) fn cancel_query(&mut self, id: u64, now: Instant) {
+        if self.queries.remove(&id).is_some() {
+            self.io.forget_query(id, now, &mut self.transmits);
+        }
+    }
+
+    /// Asks the next nodes of a query, or ends it.
+    fn pump(&mut self, id: u64, now: Instant) {
+        let Some(active) = self.queries.get_mut(&id) else { return };
+        loop {
+            if active.spec.background {
+                let busy = self.io.len() >= 3;
+                active.state.set_concurrency(if busy { BACKGROUND_CONCURRENCY } else { CONCURRENCY });
+            }
+            while let Some(contact) = active.state.next() {
+                let request = Outgoing {
+                    to_id: Some(contact.id),
+                    internal: active.spec.internal,
+                    target: Some(*active.state.target()),
+                    value: active.spec.value.clone(),
+                    tries: active.spec.tries,
+                    ..Outgoing::internal(contact.addr, active.spec.command, Owner::Query(id))
+                };
+                if self.io.request(request, now, &mut self.transmits).is_err() {
+                    active.state.failed(contact.addr, false, false);
+                }
+            }
+            if !active.state.is_finished() {
+                return;
+            }
+            if !active.state.needs_table() {
+                break;
+            }
+            let known = self.table.closest(active.state.target(), active.state.wanted());
+            active.state.add_known(known);
+        }
+        if let Some(active) = self.queries.remove(&id) {
+            // Nobody listens to a background query.
+            let _ = active.events.send(QueryEvent::Done(active.state.closest_replies()));
+            self.io.forget_query(id, now, &mut self.transmits);
+        }
+    }
+
+    fn query_progress(&mut self, id: u64, to: SocketAddrV4, slow: bool, outcome: Outcome, now: Instant) {
+        let Some(active) = self.queries.get_mut(&id) else { return };
+        let hints = match outcome {
+            Outcome::TimedOut => active.state.failed(to, slow, true),
+            Outcome::Answered(reply) => {
+                let reply = Arc::new(reply);
+                let (own, filter) = (self.table.id(), self.settings.filter);
+                let hints = active.state.answered(to, slow, &reply, |c| filter(c.addr) && c.id != *own);
+                if reply.error == 0 {
+                    // Nobody listens to a background query.
+                    let _ = active.events.send(QueryEvent::Reply(reply));
+                }
+                hints
+            }
+        };
+        for hint in hints {
+            self.send_down_hint(hint, now);
+        }
+        self.pump(id, now);
+    }
+
+    fn send_down_hint(&mut self, hint: DownHint, now: Instant) {
+        if self.down_hints >= MAX_DOWN_HINTS {
+            return;
+        }
+        self.down_hints += 1;
+        let mut e = Encoder::with_capacity(6);
+        e.ipv4(hint.down);
+        let value = Some(e.finish().into());
+        let request = Outgoing { value, ..Outgoing::internal(hint.referrer, command::DOWN_HINT, Owner::Nobody) };
+        // A hint that finds no room is no loss.
+        let _ = self.io.request(request, now, &mut self.transmits);
+    }
+
+    // ---- the table
+
+    /// Remembers who wrote, and how we look from there when the message came to the socket that we send from.
+    fn learn(&mut self, sample: bool, from: SocketAddrV4, id: Option<NodeId>, to: SocketAddrV4, now: Instant) {
+        if !(self.settings.filter)(from) {
+            return;
+        }
+        let Some(id) = id else {
+            // Bootstrap nodes may not show an identifier. There are few of them, so few of these count.
+            if self.nameless_samples.len() < self.settings.bootstrap_nodes.max(1) && self.nameless_samples.insert(from)
+            {
+                self.sample(to);
+            }
+            return;
+        };
+        let tick = self.tick;
+        let Some(node) = self.nodes.get_mut(&id) else {
+            self.add_node(Contact { id, addr: from }, sample.then_some(to), now);
+            return;
+        };
+        node.pinged = tick;
+        node.seen = tick;
+        let due = sample && node.sampled.is_none_or(|at| tick - at >= OLD_NODE);
+        if due {
+            node.sampled = Some(tick);
+        }
+        self.nodes.touch(&id);
+        if due {
+            self.sample(to);
+        }
+    }
+
+    /// Adds a node to the table, if it has room; `seen_as` is our address from there.
+    pub(crate) fn add_node(&mut self, contact: Contact, seen_as: Option<SocketAddrV4>, now: Instant) {
+        if contact.id == *self.table.id() || self.nodes.get(&contact.id).is_some() {
+            return;
+        }
+        match self.table.add(contact) {
+            Added::Full => self.row_is_full(contact, now),
+            Added::New | Added::Replaced => {
+                let tick = self.tick;
+                let node = self.nodes.insert(contact, tick);
+                if let Some(to) = seen_as {
+                    node.sampled = Some(tick);
+                    self.sample(to);
+                }
+            }
+        }
+    }
+
+    fn remove_node(&mut self, id: &NodeId) {
+        if self.nodes.remove(id).is_some() {
+            self.table.remove(id);
+        }
+    }
+
+    fn sample(&mut self, to: SocketAddrV4) {
+        let before = (self.nat.host(), self.nat.port());
+        self.nat.add(to);
+        if before != (self.nat.host(), self.nat.port()) {
+            self.out.push(Output::Event(Event::NatUpdate));
+        }
+    }
+
+    /// A node does not fit: if the one of its row that was silent for longest does not answer, it takes that place.
+    fn row_is_full(&mut self, newcomer: Contact, now: Instant) {
+        if !self.bootstrapped || self.swaps >= MAX_SWAPS {
+            return;
+        }
+        let tick = self.tick;
+        let row = self.table.row(&newcomer.id).iter().filter_map(|contact| self.nodes.get(&contact.id));
+        let Some(oldest) = row.filter(|node| node.pinged != tick).min_by_key(|node| (node.pinged, node.added)) else {
+            return;
+        };
+        if tick.saturating_sub(oldest.pinged) < RECENT_NODE && tick.saturating_sub(oldest.added) > OLD_NODE {
+            return;
+        }
+        let (contact, seen) = (oldest.contact, oldest.seen);
+        if let Some(node) = self.nodes.get_mut(&contact.id) {
+            node.pinged = tick;
+        }
+        let owner = Owner::Swap(contact.id, seen, newcomer);
+        if self.io.request(Outgoing::internal(contact.addr, command::PING, owner), now, &mut self.transmits).is_ok() {
+            self.swaps += 1;
+        }
+    }
+
+    /// Pings a node, and removes it if it does not answer.
+    fn check(&mut self, contact: Contact, now: Instant) {
+        let tick = self.tick;
+        let Some(node) = self.nodes.get_mut(&contact.id) else { return };
+        node.pinged = tick;
+        let owner = Owner::Check(contact.id, node.seen);
+        if self.io.request(Outgoing::internal(contact.addr, command::PING, owner), now, &mut self.transmits).is_ok() {
+            self.checks += 1;
+        }
+    }
+
+    /// Replaces our identifier, and sorts the table anew around it.
+    pub(crate) fn set_id(&mut self, id: NodeId) {
+        self.io.id = id;
+        if *self.table.id() == id {
+            return;
+        }
+        let old = std::mem::replace(&mut self.table, RoutingTable::new(id));
+        for contact in old.all() {
+            if contact.id == id || self.table.add(contact) == Added::Full {
+                self.nodes.remove(&contact.id);
+            }
+        }
+        if self.bootstrapped {
+            self.out.push(Output::Refresh);
+        }
+    }
+
+    /// Takes over what a test of the firewall saw of our address.
+    pub(crate) fn set_nat(&mut self, nat: NatSampler) {
+        let before = (self.nat.host(), self.nat.port());
+        self.nameless_samples.clear();
+        self.nat = nat;
+        if before != (self.nat.host(), self.nat.port()) {
+            self.out.push(Output::Event(Event::NatUpdate));
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.out.push(Output::Event(event));
+    }
+
+    /// The attempt to become persistent is not repeated before long.
+    pub(crate) fn postpone_stable(&mut self, host: Option<Ipv4Addr>) {
+        self.stable_ticks = MORE_STABLE_TICKS;
+        self.checked_host = host;
+    }
+
+    /// The target of a refresh: a random part of the table.
+    pub(crate) fn refresh_target(&mut self) -> NodeId {
+        self.table.random(&mut self.rng).map_or(*self.table.id(), |contact| contact.id)
+    }
+
+    // ---- maintenance
+
+    fn handle_tick(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.next_tick - TICK) > SLEEPING {
+            self.wake_up();
+        } else {
+            self.tick += 1;
+        }
+        self.next_tick = now + TICK;
+        if !self.bootstrapped {
+            return;
+        }
+
+        if self.settings.adaptive && self.io.ephemeral {
+            self.stable_ticks = self.stable_ticks.saturating_sub(1);
+            if self.stable_ticks == 0 {
+                self.stable_ticks = MORE_STABLE_TICKS;
+                if self.checked_host.is_none() || self.checked_host != self.nat.host() {
+                    self.out.push(Output::Stable);
+                }
+            }
+        }
+        if self.tick & 7 == 0 {
+            self.ping_some(now);
+        }
+        self.refresh_ticks = self.refresh_ticks.saturating_sub(1);
+        if self.refresh_ticks == 0 || (self.tick & 63 == 0 && self.nodes.len() < K) {
+            self.refresh_ticks = REFRESH_TICKS;
+            self.out.push(Output::Refresh);
+        }
+        self.down_hints = 0;
+        if self.health.update(self.io.stats.responses, self.io.stats.timeouts) {
+            self.out.push(Output::Event(Event::Health(self.health.health())));
+        }
+    }
+
+    fn wake_up(&mut self) {
+        // Everything known is old, and pings begin two ticks from now.
+        self.tick += 2 * OLD_NODE;
+        self.tick += 8 - (self.tick & 7) - 2;
+        self.stable_ticks = MORE_STABLE_TICKS;
+        self.refresh_ticks = 1;
+        self.checked_host = None;
+        self.health.reset();
+        if self.settings.adaptive && !self.io.ephemeral {
+            self.io.ephemeral = true;
+            self.out.push(Output::Event(Event::Ephemeral));
+        }
+        self.out.push(Output::Event(Event::Wakeup));
+    }
+
+    /// Pings those that were silent for longest.
+    fn ping_some(&mut self, now: Instant) {
+        let tick = self.tick;
+        let Some(oldest) = self.nodes.oldest().next() else {
+            self.out.push(Output::Refresh);
+            return;
+        };
+        let count = match () {
+            () if tick.saturating_sub(oldest.pinged) < RECENT_NODE => 2,
+            () if self.io.len() > 2 => 3,
+            () => 5,
+        };
+        let due: Vec<Contact> =
+            self.nodes.oldest().take(count).filter(|node| node.pinged != tick).map(|node| node.contact).collect();
+        for contact in due {
+            self.check(contact, now);
+        }
+    }
+
+    /// Ends everything.
+    pub(crate) fn destroy(&mut self) {
+        self.destroyed = true;
+        self.io.destroy();
+        self.queries.clear();
+        self.delayed.clear();
+    }
+}
+
+/// What an answer is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplyParts {
+    pub(crate) value: Option<Bytes>,
+    pub(crate) error: u64,
+    pub(crate) token: bool,
+    pub(crate) closer_nodes: bool,
+    pub(crate) to: Option<SocketAddrV4>,
+    pub(crate) socket: Option<SocketId>,
+}
+
+impl ReplyParts {
+    pub(crate) const NONE: Self =
+        Self { value: None, error: 0, token: false, closer_nodes: false, to: None, socket: None };
+    pub(crate) const ALL: Self =
+        Self { value: None, error: 0, token: true, closer_nodes: true, to: None, socket: None };
+}
