@@ -129,31 +129,38 @@ fn challenge(point: &[u8], public_key: &[u8; 32], message: &[u8]) -> Scalar {
 
 /// The point that `bytes` encode, if its y coordinate is written in the only canonical way.
 fn canonical_point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
-    // y < 2^255 - 19, the sign bit aside.
-    let low = bytes[0] >= 0xed && bytes[1..31].iter().all(|&byte| byte == 0xff) && bytes[31] & 0x7f == 0x7f;
-    if low { None } else { CompressedEdwardsY(*bytes).decompress() }
+    // Below p = 2^255 - 19; the top bit is the sign of x.
+    let too_great = bytes[0] >= 0xed && bytes[1..31].iter().all(|&byte| byte == 0xff) && bytes[31] & 0x7f == 0x7f;
+    if too_great { None } else { CompressedEdwardsY(*bytes).decompress() }
 }
 
-/// Whether `signature` is that of `message` by the owner of `public_key`, by the rules of libsodium
-/// (`crypto_sign_verify_detached`).
+/// Whether `signature` is that of `message` by the owner of `public_key` (`crypto_sign_verify_detached`).
+///
+/// RFC 8032 leaves room, and implementations differ. libsodium, and so this, refuses a scalar that is not reduced, a key that is
+/// not canonical, and a key or point of small order; a key or point of mixed order passes if the equation holds exactly, not
+/// merely up to the cofactor.
 pub fn verify(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    let Some((point, scalar)) = signature.split_first_chunk::<32>() else { return false };
-    let Ok(scalar) = <[u8; 32]>::try_from(scalar) else { return false };
-    let Some(scalar) = Option::<Scalar>::from(Scalar::from_canonical_bytes(scalar)) else { return false };
-    let Some(key) = canonical_point(public_key) else { return false };
-    if key.is_small_order() {
-        return false;
-    }
+    verified(public_key, message, signature).is_some()
+}
+
+fn verified(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Option<()> {
+    let (point, scalar) = signature.split_first_chunk::<32>()?;
+    let scalar = Option::<Scalar>::from(Scalar::from_canonical_bytes(*scalar.first_chunk()?))?;
+    let key = canonical_point(public_key).filter(|key| !key.is_small_order())?;
     let challenge = challenge(point, public_key, message);
-    EdwardsPoint::vartime_double_scalar_mul_basepoint(&challenge, &-key, &scalar).compress().as_bytes() == point
+    let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&challenge, &-key, &scalar);
+    (expected.compress().as_bytes() == point && !expected.is_small_order()).then_some(())
 }
 
 /// The secret that `keys` share with the owner of `remote`: the compressed Edwards point of the secret scalar times the remote
-/// key (`noise-curve-ed`, `crypto_scalarmult_ed25519_noclamp`).
+/// key (`noise-curve-ed`; `crypto_scalarmult_ed25519_noclamp`).
 ///
-/// An error for a key that libsodium refuses.
+/// An error for a key that is not canonical, of small order, or outside the group of the base point. For a key that is in the
+/// group but for a component of order 2, libsodium before 1.0.21 computes a secret nevertheless (CVE-2025-69277); no key pair
+/// has such a public key.
 pub fn dh(keys: &KeyPair, remote: &[u8; 32]) -> Result<[u8; 32], CryptoError> {
     let point = canonical_point(remote).ok_or(CryptoError::InvalidPublicKey)?;
+    // The one point of small order that is torsion free is the identity.
     if point.is_small_order() || !point.is_torsion_free() {
         return Err(CryptoError::InvalidPublicKey);
     }
