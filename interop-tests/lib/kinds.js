@@ -22,6 +22,8 @@ const KINDS = ['rust', 'pinned', 'latest']
 const HAS_ORIGINAL = ORIGINAL.length > 0
 
 const TOKEN = 'interop-token'
+// The original application stretches two keys over 256 MiB each before it opens its bridge.
+const START_MS = 120_000
 const PORTS = { first: 20_000, last: 32_000 }
 
 // Below the range from which the system gives ports to outgoing connections, so that none of those takes it
@@ -101,7 +103,7 @@ class Peer {
     } else peer.process = new Process(peer.name, commandOf(kind, flags))
     try {
       if (peer.host) await peer._ask({ start: peer.id, argv: flags }, 'started')
-      peer.bridge = await BridgeClient.connect(port, TOKEN, { alive: () => !peer.process || !peer.process.exit })
+      peer.bridge = await BridgeClient.connect(port, TOKEN, { alive: () => !peer.process || !peer.process.exit, ms: START_MS })
     } catch (err) {
       err.message += '\n' + peer.report()
       await peer.kill()
@@ -176,8 +178,10 @@ async function reporting (sides, body) {
   try {
     return await body()
   } catch (err) {
-    const error = new Error(err.message + '\n' + sides().filter(Boolean).map((side) => side.report()).join('\n'))
-    error.stack = error.message + '\n' + err.stack
+    const reports = [...new Set(sides().filter(Boolean))].map((side) => side.report())
+    const at = String(err.stack).split('\n').filter((line) => /^ {4}at .*interop-tests/.test(line))
+    const error = new Error([err.message, ...at, ...reports].join('\n'))
+    error.stack = error.message
     throw error
   }
 }

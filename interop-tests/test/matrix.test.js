@@ -41,7 +41,8 @@ async function meet (dht, lane, serverKind, clientKind, n) {
     await second.stop()
   }).catch(async (err) => {
     await Promise.all([server, client].map((peer) => peer && peer.kill()))
-    throw new Error('repeat ' + n + ': ' + err.message, { cause: err })
+    err.message = 'repeat ' + n + ': ' + err.message
+    throw err
   })
 }
 
