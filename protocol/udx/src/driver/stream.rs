@@ -1,0 +1,768 @@
+//! The handle of a stream, and what it shares with the tasks.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+use super::socket::{SocketCore, UdxSocket};
+use super::{Instance, now};
+use crate::error::{CloseReason, Error};
+use crate::network::Outgoing;
+use crate::packet::{self, Header};
+use crate::stream::{Path, Stats, StreamState, Transmit};
+
+/// Batches that a stream sends in one turn before it lets others.
+const BATCHES_PER_TURN: usize = 16;
+
+thread_local! {
+    /// Where packets are put together, shared by all streams that send on this thread.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the handle, the socket task and the instance task share.
+pub(crate) struct Shared {
+    id: u32,
+    instance: Weak<Instance>,
+    inner: Mutex<Inner>,
+    /// Something that is waited for rarely: first packet, change of remote, close.
+    event: Notify,
+}
+
+struct Inner {
+    state: StreamState,
+    accept: bool,
+    /// Sockets of the state's paths.
+    sockets: Vec<Arc<SocketCore>>,
+    /// A batch that the system refused for now.
+    refused: Option<(Transmit, Vec<u8>)>,
+    /// It is in the list of the instance's task.
+    flush_queued: bool,
+    /// It is in the batch of a socket task.
+    touched: bool,
+    /// The earliest deadline that the schedule knows.
+    armed: Option<Instant>,
+    read_waker: Option<Waker>,
+    write_waker: Option<Waker>,
+    message_waker: Option<Waker>,
+    first_packet: Option<(Arc<SocketCore>, SocketAddr)>,
+    relay: Option<Weak<Shared>>,
+    /// The last handle was dropped.
+    detached: bool,
+    /// It was removed from the table.
+    forgotten: bool,
+}
+
+/// What is to be done once the lock is released.
+#[derive(Default)]
+struct After {
+    wakers: [Option<Waker>; 3],
+    event: bool,
+    forget: bool,
+    /// Dropping a socket takes locks of its own.
+    _sockets: Vec<Arc<SocketCore>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UdxStream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(id: u32, state: StreamState, accept: bool, instance: &Arc<Instance>) -> Self {
+        let inner = Inner {
+            state,
+            accept,
+            sockets: Vec::new(),
+            refused: None,
+            flush_queued: false,
+            touched: false,
+            armed: None,
+            read_waker: None,
+            write_waker: None,
+            message_waker: None,
+            first_packet: None,
+            relay: None,
+            detached: false,
+            forgotten: false,
+        };
+        Self { id, instance: Arc::downgrade(instance), inner: Mutex::new(inner), event: Notify::new() }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Whether only the wire still knows the stream.
+    pub(super) fn is_over(&self) -> bool {
+        self.inner.lock().state.close_reason().is_some()
+    }
+
+    /// Takes packets of one receive batch. True if [`Shared::end_batch`] should follow, and is not promised already.
+    pub(super) fn receive<'a>(
+        &self,
+        now: Instant,
+        socket: &Arc<SocketCore>,
+        from: SocketAddr,
+        packets: impl Iterator<Item = (Header, &'a [u8], &'a [u8])>,
+    ) -> bool {
+        let mut inner = self.inner.lock();
+        let connected_here = inner.sockets.iter().any(|known| known.id() == socket.id());
+        if !connected_here {
+            if inner.state.close_reason().is_none() {
+                inner.first_packet = Some((Arc::clone(socket), from));
+                self.event.notify_waiters();
+            }
+            if !inner.accept {
+                packets.for_each(drop);
+                return false;
+            }
+        }
+        if let Some(target) = inner.relay.clone() {
+            drop(inner);
+            self.forward(target.upgrade(), packets);
+            return false;
+        }
+        for (header, _, body) in packets {
+            inner.state.handle_packet(now, &header, body);
+        }
+        !std::mem::replace(&mut inner.touched, true)
+    }
+
+    /// Lets the stream answer to what it received.
+    pub(super) fn end_batch(self: &Arc<Self>, now: Instant) {
+        let mut inner = self.inner.lock();
+        inner.touched = false;
+        inner.state.end_batch(now);
+        self.settle(inner, now, true);
+    }
+
+    /// Sends packets on under the id of the target's peer.
+    fn forward<'a>(
+        self: &Self,
+        target: Option<Arc<Self>>,
+        packets: impl Iterator<Item = (Header, &'a [u8], &'a [u8])>,
+    ) {
+        let path = target.as_ref().and_then(|target| {
+            let inner = target.inner.lock();
+            let path = inner.state.path()?;
+            let socket = inner.sockets.iter().find(|socket| socket.id() == path.socket)?;
+            Some((path, Arc::clone(socket)))
+        });
+        let mut destroyed = false;
+        for (header, whole, _) in packets {
+            destroyed |= header.has(packet::flags::DESTROY);
+            let Some((path, socket)) = &path else { continue };
+            let mut copy = whole.to_vec();
+            packet::set_stream_id(&mut copy, path.remote_id);
+            let outgoing = Outgoing { destination: path.addr, contents: &copy, segment_size: None, ttl: None };
+            if let Err(error) = socket.try_send(&outgoing) {
+                tracing::trace!(%error, "a relayed packet was not sent");
+            }
+        }
+        if destroyed {
+            self.abort(CloseReason::Reset);
+        }
+    }
+
+    /// Ends the stream on this side only.
+    fn abort(&self, reason: CloseReason) {
+        let mut inner = self.inner.lock();
+        inner.state.abort(reason);
+        let after = self.collect(&mut inner);
+        drop(inner);
+        self.run(after);
+    }
+
+    /// Ends the stream if it uses this socket.
+    pub(super) fn socket_closed(self: &Arc<Self>, socket: u64, reason: CloseReason) {
+        let mut inner = self.inner.lock();
+        if !inner.state.sockets().any(|used| used == socket) {
+            return;
+        }
+        let before = inner.state.close_reason();
+        // The peer is told that the stream is destroyed; the reason here is the socket.
+        inner.state.destroy();
+        self.transmit(&mut inner, now());
+        inner.state.abort(before.unwrap_or(reason));
+        let after = self.collect(&mut inner);
+        drop(inner);
+        self.run(after);
+    }
+
+    /// The instance's task: a writer yielded without a flush, or a turn was not enough.
+    pub(super) fn flush_deferred(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        inner.flush_queued = false;
+        inner.state.flush();
+        self.settle(inner, now(), true);
+    }
+
+    /// The instance's task: a deadline that was armed has come.
+    pub(super) fn on_deadline(self: &Arc<Self>, at: Instant) {
+        let mut inner = self.inner.lock();
+        if inner.armed == Some(at) {
+            inner.armed = None;
+        }
+        let now = now();
+        let due = inner.state.next_timeout().is_some_and(|next| next <= now);
+        if due {
+            inner.state.handle_timeout(now);
+        }
+        self.settle(inner, now, due);
+    }
+
+    /// The socket's task: the system takes datagrams again.
+    pub(super) fn unblock(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        if let Some((transmit, bytes)) = inner.refused.take() {
+            self.send(&mut inner, transmit, &bytes);
+        }
+        self.settle(inner, now(), true);
+    }
+
+    /// Sends what may be sent, then arms the timer and wakes whom it concerns. Ends the lock.
+    fn settle(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>, now: Instant, transmit: bool) {
+        if transmit {
+            self.transmit(&mut inner, now);
+        }
+        if let Some(at) = inner.state.next_timeout()
+            && inner.armed.is_none_or(|armed| at < armed)
+            && let Some(instance) = self.instance.upgrade()
+        {
+            inner.armed = Some(at);
+            instance.schedule.arm(at, self);
+        }
+        let after = self.collect(&mut inner);
+        drop(inner);
+        self.run(after);
+    }
+
+    fn transmit(self: &Arc<Self>, inner: &mut Inner, now: Instant) {
+        if inner.refused.is_some() {
+            return;
+        }
+        SCRATCH.with_borrow_mut(|buffer| {
+            for _ in 0..BATCHES_PER_TURN {
+                let max = inner.sockets.last().map_or(1, |socket| socket.max_segments());
+                let Some(transmit) = inner.state.poll_transmit(now, max, buffer) else { return };
+                if !self.send(inner, transmit, buffer) {
+                    return;
+                }
+            }
+            self.flush_soon(inner);
+        });
+    }
+
+    /// Sends a batch. False if the system refused it for now.
+    fn send(self: &Arc<Self>, inner: &mut Inner, transmit: Transmit, bytes: &[u8]) -> bool {
+        let Some(socket) = inner.sockets.iter().find(|socket| socket.id() == transmit.path.socket) else { return true };
+        let outgoing = Outgoing {
+            destination: transmit.path.addr,
+            contents: bytes,
+            segment_size: (transmit.segment_size < bytes.len()).then_some(transmit.segment_size),
+            ttl: None,
+        };
+        match socket.try_send(&outgoing) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                socket.block(Arc::clone(self));
+                inner.refused = Some((transmit, bytes.to_vec()));
+                false
+            }
+            Err(error) => {
+                // Too large for the interface, no route, a firewall: to the stream these packets are lost.
+                tracing::trace!(%error, to = %transmit.path.addr, "packets were not sent");
+                true
+            }
+        }
+    }
+
+    fn flush_soon(self: &Arc<Self>, inner: &mut Inner) {
+        if !std::mem::replace(&mut inner.flush_queued, true)
+            && let Some(instance) = self.instance.upgrade()
+        {
+            instance.schedule.flush_soon(self);
+        }
+    }
+
+    /// Finds out whom the present state concerns.
+    fn collect(&self, inner: &mut Inner) -> After {
+        let mut after = After::default();
+        let Inner { state, .. } = inner;
+        let closed = state.close_reason().is_some();
+        if inner.read_waker.is_some() && state.read_ready() {
+            after.wakers[0] = inner.read_waker.take();
+        }
+        if inner.write_waker.is_some() && (state.write_ready() || state.end_acked()) {
+            after.wakers[1] = inner.write_waker.take();
+        }
+        if inner.message_waker.is_some() && (closed || state.has_message()) {
+            after.wakers[2] = inner.message_waker.take();
+        }
+        if inner.sockets.len() > 1 && !state.path_changing() {
+            let keep = state.path().map(|path| path.socket);
+            let (kept, gone) = inner.sockets.drain(..).partition(|socket| Some(socket.id()) == keep);
+            inner.sockets = kept;
+            after._sockets = gone;
+            after.event = true;
+        }
+        if closed {
+            after.event = true;
+        }
+        if inner.detached && !closed && state.end_acked() {
+            // Nobody can read what the peer may still send.
+            state.destroy();
+        }
+        if state.is_gone() && !inner.forgotten {
+            inner.forgotten = true;
+            after.forget = true;
+            after._sockets.append(&mut inner.sockets);
+        }
+        after
+    }
+
+    fn run(&self, after: After) {
+        if after.forget
+            && let Some(instance) = self.instance.upgrade()
+        {
+            instance.forget(self);
+        }
+        if after.event {
+            self.event.notify_waiters();
+        }
+        for waker in after.wakers.into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+/// A reliable stream to one peer, and an unreliable channel for single messages beside it.
+///
+/// Clones are handles of the same stream; the last one to be dropped ends it: after [`UdxStream::write_end`] what was
+/// written still arrives, otherwise the stream is destroyed.
+#[derive(Clone, Debug)]
+pub struct UdxStream {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    instance: Arc<Instance>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut inner = self.shared.inner.lock();
+        inner.detached = true;
+        inner.read_waker = None;
+        inner.write_waker = None;
+        inner.message_waker = None;
+        if inner.state.is_ended() && !inner.state.end_acked() {
+            inner.state.discard_input();
+        } else {
+            inner.state.destroy();
+        }
+        self.shared.settle(inner, now(), true);
+    }
+}
+
+impl UdxStream {
+    pub(super) fn new(shared: Arc<Shared>, instance: Arc<Instance>) -> Self {
+        Self { handle: Arc::new(Handle { shared, instance }) }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.handle.shared.inner.lock()
+    }
+
+    /// The local id: what the peer puts in its packets.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.shared().id
+    }
+
+    /// Says where the peer is and what the stream is called there. Nothing is sent until there is something to say.
+    ///
+    /// # Errors
+    /// [`Error::Connected`], [`Error::OtherInstance`], or [`Error::Closed`].
+    pub fn connect(&self, socket: &UdxSocket, remote_id: u32, addr: SocketAddr) -> Result<(), Error> {
+        self.check_instance(socket)?;
+        let mut inner = self.lock();
+        if let Some(reason) = inner.state.close_reason() {
+            return Err(reason.into());
+        }
+        let path = Path { socket: socket.id(), remote_id, addr };
+        if !inner.state.connect(path, None) {
+            return Err(Error::Connected);
+        }
+        inner.sockets.push(Arc::clone(socket.core()));
+        self.shared().settle(inner, now(), true);
+        Ok(())
+    }
+
+    fn check_instance(&self, socket: &UdxSocket) -> Result<(), Error> {
+        if !Arc::ptr_eq(&socket.core().instance, &self.handle.instance) {
+            return Err(Error::OtherInstance);
+        }
+        if socket.is_closed() { Err(CloseReason::SocketClosed.into()) } else { Ok(()) }
+    }
+
+    /// Moves a connected stream to another address, remote id or socket. New packets go there at once; packets that were
+    /// sent before are repeated where they went first. Returns when the peer has all of those.
+    ///
+    /// The move happens when this is called; the future only waits.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::OtherInstance`], or [`Error::Closed`], also while it waits.
+    pub fn change_remote(
+        &self,
+        socket: &UdxSocket,
+        remote_id: u32,
+        addr: SocketAddr,
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let started = self.start_change(socket, remote_id, addr);
+        let stream = self.clone();
+        async move {
+            started?;
+            stream
+                .wait(|inner| match inner.state.close_reason() {
+                    Some(reason) => Some(Err(reason.into())),
+                    None => (!inner.state.path_changing()).then_some(Ok(())),
+                })
+                .await
+        }
+    }
+
+    fn start_change(&self, socket: &UdxSocket, remote_id: u32, addr: SocketAddr) -> Result<(), Error> {
+        self.check_instance(socket)?;
+        let mut inner = self.lock();
+        if let Some(reason) = inner.state.close_reason() {
+            return Err(reason.into());
+        }
+        if !inner.state.change_path(Path { socket: socket.id(), remote_id, addr }) {
+            return Err(Error::NotConnected);
+        }
+        inner.sockets.retain(|known| known.id() != socket.id());
+        inner.sockets.push(Arc::clone(socket.core()));
+        self.shared().settle(inner, now(), true);
+        Ok(())
+    }
+
+    /// Turns the stream into a relay: what arrives for it goes on to the peer of `target`, under that peer's id. Both
+    /// directions need a call each. A `DESTROY` that passes ends this stream too.
+    pub fn relay_to(&self, target: &Self) {
+        self.lock().relay = Some(Arc::downgrade(target.shared()));
+    }
+
+    /// Waits for a packet that arrives before the stream is connected, or on another socket than the connected one, and
+    /// says where it came from. With [`StreamOptions::accept`](super::StreamOptions) the packet itself is taken. The latest
+    /// one is remembered, so that none is missed between two calls.
+    ///
+    /// # Errors
+    /// Why the stream is over.
+    pub async fn first_packet(&self) -> Result<(UdxSocket, SocketAddr), CloseReason> {
+        self.wait(|inner| match inner.first_packet.take() {
+            Some((socket, from)) => Some(Ok((UdxSocket::from_core(socket), from))),
+            None => inner.state.close_reason().map(Err),
+        })
+        .await
+    }
+
+    /// Waits for an event after which `look` finds what it wants.
+    async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        loop {
+            let mut event = std::pin::pin!(self.shared().event.notified());
+            event.as_mut().enable();
+            let found = look(&mut self.lock());
+            match found {
+                Some(found) => return found,
+                None => event.await,
+            }
+        }
+    }
+
+    /// Ordered bytes: all that arrived, in blocks of up to 256 KiB. `None` when the peer ended and all is read.
+    ///
+    /// Blocks that follow each other often lie side by side in one allocation: `BytesMut::unsplit` joins them without a
+    /// copy.
+    pub fn poll_read_chunk(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<BytesMut>>> {
+        let mut inner = self.lock();
+        match inner.state.read() {
+            Some(block) => {
+                self.shared().settle(inner, now(), true);
+                Poll::Ready(Ok(Some(block)))
+            }
+            None => Self::read_pending(&mut inner, cx).map_ok(|()| None),
+        }
+    }
+
+    /// Ready at the end of the stream or its failure; otherwise remembers the reader.
+    fn read_pending(inner: &mut Inner, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if inner.state.read_ended() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(reason) = inner.state.close_reason() {
+            return Poll::Ready(Err(reason.into()));
+        }
+        remember(&mut inner.read_waker, cx);
+        Poll::Pending
+    }
+
+    /// The async form of [`UdxStream::poll_read_chunk`].
+    ///
+    /// # Errors
+    /// Why the stream is over, if the peer did not end it.
+    pub async fn read_chunk(&self) -> io::Result<Option<BytesMut>> {
+        poll_fn(|cx| self.poll_read_chunk(cx)).await
+    }
+
+    /// Takes some or all of `data`, whose rest stays. Pending while the write buffer is full.
+    ///
+    /// Full packets leave at once. The last bytes leave with [`UdxStream::poll_flush`], or as soon as the calling task
+    /// yields, so that small writes share packets.
+    pub fn poll_write(&self, cx: &mut Context<'_>, data: &mut Bytes) -> Poll<io::Result<()>> {
+        let mut inner = self.lock();
+        if let Some(reason) = inner.state.close_reason() {
+            return Poll::Ready(Err(reason.into()));
+        }
+        if inner.state.is_ended() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if !inner.state.write(data) {
+            remember(&mut inner.write_waker, cx);
+            return Poll::Pending;
+        }
+        if inner.state.has_full_packet() {
+            self.shared().transmit(&mut inner, now());
+        }
+        self.shared().flush_soon(&mut inner);
+        // The timers are armed by the deferred flush, which always follows.
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all of `data`. A dropped future has written some of it or nothing.
+    ///
+    /// # Errors
+    /// Why the stream is over.
+    pub async fn write(&self, mut data: Bytes) -> io::Result<()> {
+        while !data.is_empty() {
+            poll_fn(|cx| self.poll_write(cx, &mut data)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was written so far, as far as the windows allow. Does not wait for the peer.
+    pub fn flush(&self) {
+        let mut inner = self.lock();
+        inner.state.flush();
+        self.shared().settle(inner, now(), true);
+    }
+
+    /// Ends the writing half: the peer reads to the end of what was written. Reading goes on.
+    pub fn write_end(&self) {
+        let mut inner = self.lock();
+        inner.state.end();
+        self.shared().settle(inner, now(), true);
+    }
+
+    /// Ends the writing half and waits until the peer has everything.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.lock();
+        if inner.state.end_acked() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(reason) = inner.state.close_reason() {
+            return Poll::Ready(Err(reason.into()));
+        }
+        remember(&mut inner.write_waker, cx);
+        if !inner.state.is_ended() {
+            inner.state.end();
+            self.shared().settle(inner, now(), true);
+        }
+        Poll::Pending
+    }
+
+    /// Ends everything at once, on both sides. What was not acknowledged is lost.
+    pub fn destroy(&self) {
+        let mut inner = self.lock();
+        inner.state.destroy();
+        self.shared().settle(inner, now(), true);
+    }
+
+    /// Sends an unordered message, which may be lost, repeated or overtaken.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`], [`Error::Closed`], or [`Error::MessageRefused`] if it does not fit one packet.
+    pub fn try_send_message(&self, data: &[u8]) -> Result<(), Error> {
+        let mut inner = self.lock();
+        if let Some(reason) = inner.state.close_reason() {
+            return Err(reason.into());
+        }
+        if inner.state.path().is_none() {
+            return Err(Error::NotConnected);
+        }
+        if !inner.state.send_message(data) {
+            return Err(Error::MessageRefused);
+        }
+        self.shared().settle(inner, now(), true);
+        Ok(())
+    }
+
+    /// The next unordered message; `None` when the stream is over.
+    pub fn poll_recv_message(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut inner = self.lock();
+        if let Some(message) = inner.state.receive_message() {
+            return Poll::Ready(Some(message));
+        }
+        if inner.state.close_reason().is_some() {
+            return Poll::Ready(None);
+        }
+        remember(&mut inner.message_waker, cx);
+        Poll::Pending
+    }
+
+    /// The async form of [`UdxStream::poll_recv_message`].
+    pub async fn recv_message(&self) -> Option<Bytes> {
+        poll_fn(|cx| self.poll_recv_message(cx)).await
+    }
+
+    /// Waits until the stream is over: both sides ended and have everything, or why not.
+    ///
+    /// # Errors
+    /// The reason, if it is not a proper end.
+    pub async fn closed(&self) -> Result<(), CloseReason> {
+        self.wait(|inner| inner.state.close_reason().map(finished)).await
+    }
+
+    /// Why the stream is over, if it is.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.lock().state.close_reason()
+    }
+
+    /// Whether [`UdxStream::connect`] was called.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.lock().state.path().is_some()
+    }
+
+    /// Where packets go, once connected.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.lock().state.path().map(|path| path.addr)
+    }
+
+    /// What the peer calls the stream, once connected.
+    #[must_use]
+    pub fn remote_id(&self) -> Option<u32> {
+        self.lock().state.path().map(|path| path.remote_id)
+    }
+
+    /// The socket that packets leave from, once connected.
+    #[must_use]
+    pub fn socket(&self) -> Option<UdxSocket> {
+        self.lock().sockets.last().map(|core| UdxSocket::from_core(Arc::clone(core)))
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.lock().state.stats()
+    }
+
+    /// The largest IP packet that is known to arrive, in bytes.
+    #[must_use]
+    pub fn mtu(&self) -> usize {
+        self.lock().state.mtu()
+    }
+
+    /// The longest unordered message, in bytes.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.lock().state.max_message()
+    }
+
+    /// Smoothed round trip time, once measured.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.lock().state.rtt()
+    }
+
+    /// Bytes written that the peer has not acknowledged.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.lock().state.buffered()
+    }
+}
+
+impl PartialEq for UdxStream {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
+    }
+}
+
+impl Eq for UdxStream {}
+
+fn finished(reason: CloseReason) -> Result<(), CloseReason> {
+    if reason == CloseReason::Finished { Ok(()) } else { Err(reason) }
+}
+
+fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}
+
+impl AsyncRead for UdxStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.lock();
+        if out.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if inner.state.read_into(out) == 0 {
+            return Self::read_pending(&mut inner, cx);
+        }
+        self.shared().settle(inner, now(), true);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for UdxStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        /// Longer writes are taken in parts, so that a part that is refused was not copied for nothing.
+        const PART: usize = 64 << 10;
+        let mut bytes = Bytes::copy_from_slice(&data[..data.len().min(PART)]);
+        let len = bytes.len();
+        match UdxStream::poll_write(&self, cx, &mut bytes) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(len - bytes.len())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        UdxStream::poll_shutdown(&self, cx)
+    }
+}
