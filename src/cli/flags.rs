@@ -73,7 +73,7 @@ pub const GROUPS: &[Group] = &[
     ]),
     ("Sidechannels", &[
         alias("sidechannel", flag("sidechannels", &["SIDECHANNELS"], List, "A,B", "channels to join beside 0000intercom")),
-        flag("sidechannel-debug", &["SIDECHANNEL_DEBUG"], Switch, "0|1", "say on stderr why a message was sent, dropped or relayed [default: 0]"),
+        flag("sidechannel-debug", &["SIDECHANNEL_DEBUG"], Switch, "0|1", "print why a message was sent, dropped or relayed [default: 0]"),
         flag("sidechannel-quiet", &["SIDECHANNEL_QUIET"], Switch, "0|1", "do not print received messages [default: 0]"),
         flag("sidechannel-max-bytes", &["SIDECHANNEL_MAX_BYTES"], Number, "N", "largest message to send, in bytes [default: 1000000]"),
         flag("sidechannel-allow-remote-open", &["SIDECHANNEL_ALLOW_REMOTE_OPEN"], Switch, "0|1", "hear requests to open a channel [default: 1]"),

@@ -1,0 +1,9 @@
+//! The commands of the program.
+
+mod demo;
+mod dht;
+mod peer;
+
+pub(crate) use demo::{DemoArgs, demo};
+pub(crate) use dht::{DhtArgs, dht};
+pub(crate) use peer::peer;

@@ -1,0 +1,20 @@
+//! Standard output, for a program whose output may be cut off (`intercom | head`) without that ending it.
+
+use std::io::Write;
+
+/// Prints text as it is.
+pub(crate) fn text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody reads any more: nothing is left to be told.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a line.
+pub(crate) fn line(line: &str) {
+    text(&format!("{line}\n"));
+}
+
+/// Prints lines.
+pub(crate) fn lines<'a>(lines: impl IntoIterator<Item = &'a str>) {
+    lines.into_iter().for_each(line);
+}
