@@ -109,6 +109,7 @@ class Peer {
       await peer.kill()
       throw err
     }
+    peer.bridgeAt = performance.now()
     peer.publicKey = peer.bridge.peer
     return peer
   }
