@@ -9,3 +9,5 @@
 
 pub mod bridge;
 pub mod cli;
+pub mod identity;
+pub mod sidechannel;
