@@ -36,6 +36,7 @@
 mod core;
 mod error;
 pub mod framing;
+mod monitor;
 mod stream;
 pub mod timers;
 mod transport;
@@ -43,5 +44,6 @@ pub mod unordered;
 
 pub use crate::core::{Core, Entropy, Event, MAX_HANDSHAKE_FRAME, MAX_MESSAGE, OVERHEAD, stream_id};
 pub use error::Error;
+pub use monitor::Monitor;
 pub use stream::{Options, SecretStream, WRITE_HIGH_WATER};
 pub use transport::{IoTransport, Transport};

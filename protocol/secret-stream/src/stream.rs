@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::core::{Core, Entropy, Event, MAX_MESSAGE};
 use crate::timers::{Due, Timers};
-use crate::{Error, Transport};
+use crate::{Error, Monitor, Transport};
 
 /// Sealed bytes that wait for the transport before [`SecretStream::poll_ready`] is pending. One message of any size may go above.
 pub const WRITE_HIGH_WATER: usize = 64 * 1024;
@@ -56,6 +56,7 @@ pub struct SecretStream<T> {
     failed: bool,
     remote_public_key: [u8; 32],
     handshake_hash: [u8; 64],
+    monitor: Monitor,
 }
 
 impl<T: Transport> SecretStream<T> {
@@ -118,6 +119,7 @@ impl<T: Transport> SecretStream<T> {
             failed: false,
             remote_public_key: [0; 32],
             handshake_hash: [0; 64],
+            monitor: Monitor::default(),
         };
         stream.note_peer();
         stream
@@ -154,7 +156,9 @@ impl<T: Transport> SecretStream<T> {
 
     fn poll_event_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         loop {
-            if let Some(event) = self.core.poll_event()? {
+            let event = self.core.poll_event()?;
+            self.monitor.note(self.core.raw_bytes_read(), self.core.raw_bytes_written());
+            if let Some(event) = event {
                 return Poll::Ready(Ok(Some(event)));
             }
             if self.remote_ended {
@@ -219,7 +223,9 @@ impl<T: Transport> SecretStream<T> {
         if self.failed || self.shutdown {
             return Err(Error::Closed);
         }
-        self.core.send(parts)
+        self.core.send(parts)?;
+        self.monitor.note(self.core.raw_bytes_read(), self.core.raw_bytes_written());
+        Ok(())
     }
 
     /// Ready when the transport took everything that was sent. Also keeps the connection alive.
@@ -283,6 +289,12 @@ impl<T: Transport> SecretStream<T> {
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        if self.monitor.take_keep_alive(cx) && !self.shutdown && self.core.remote_public_key().is_some() {
+            self.core.send(&[])?;
+            if let Poll::Ready(Err(error)) = self.write_out(cx) {
+                return Err(error);
+            }
+        }
         if self.timers.is_idle() {
             return Ok(());
         }
@@ -424,6 +436,11 @@ impl<T: Transport> SecretStream<T> {
     /// Bytes of message frames sent, keep-alives and length prefixes included (`rawBytesWritten`).
     pub fn raw_bytes_written(&self) -> u64 {
         self.core.raw_bytes_written()
+    }
+
+    /// A handle for somebody who wants to know how the stream is doing, and does not own it.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// The transport below.
