@@ -23,9 +23,11 @@ use crate::stream::{StreamConfig, StreamState};
 mod schedule;
 mod socket;
 mod stream;
+mod weak;
 
 pub use socket::{Datagram, UdxSocket};
 pub use stream::UdxStream;
+pub use weak::WeakUdxStream;
 
 use schedule::Schedule;
 use socket::{ReceiveBuffers, SocketCore};

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::socket::{SocketCore, UdxSocket};
+use super::weak::WeakUdxStream;
 use super::{Instance, now};
 use crate::error::{CloseReason, Error};
 use crate::network::Outgoing;
@@ -345,6 +346,29 @@ impl Shared {
             waker.wake();
         }
     }
+
+    /// Waits for an event after which `look` finds what it wants.
+    async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        loop {
+            let mut event = std::pin::pin!(self.event.notified());
+            event.as_mut().enable();
+            let found = look(&mut self.inner.lock());
+            match found {
+                Some(found) => return found,
+                None => event.await,
+            }
+        }
+    }
+
+    pub(super) fn destroy(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        inner.state.destroy();
+        self.settle(inner, now(), true);
+    }
+
+    pub(super) async fn closed(&self) -> Result<(), CloseReason> {
+        self.wait(|inner| inner.state.close_reason().map(finished)).await
+    }
 }
 
 /// A reliable stream to one peer, and an unreliable channel for single messages beside it.
@@ -484,17 +508,8 @@ impl UdxStream {
         .await
     }
 
-    /// Waits for an event after which `look` finds what it wants.
-    async fn wait<T>(&self, mut look: impl FnMut(&mut Inner) -> Option<T>) -> T {
-        loop {
-            let mut event = std::pin::pin!(self.shared().event.notified());
-            event.as_mut().enable();
-            let found = look(&mut self.lock());
-            match found {
-                Some(found) => return found,
-                None => event.await,
-            }
-        }
+    async fn wait<T>(&self, look: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        self.shared().wait(look).await
     }
 
     /// Ordered bytes: all that arrived, in blocks of up to 256 KiB. `None` when the peer ended and all is read.
@@ -600,9 +615,13 @@ impl UdxStream {
 
     /// Ends everything at once, on both sides. What was not acknowledged is lost.
     pub fn destroy(&self) {
-        let mut inner = self.lock();
-        inner.state.destroy();
-        self.shared().settle(inner, now(), true);
+        self.shared().destroy();
+    }
+
+    /// A handle that does not keep the stream alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakUdxStream {
+        WeakUdxStream::new(Arc::clone(self.shared()))
     }
 
     /// Sends an unordered message, which may be lost, repeated or overtaken.
@@ -647,7 +666,7 @@ impl UdxStream {
     /// # Errors
     /// The reason, if it is not a proper end.
     pub async fn closed(&self) -> Result<(), CloseReason> {
-        self.wait(|inner| inner.state.close_reason().map(finished)).await
+        self.shared().closed().await
     }
 
     /// Why the stream is over, if it is.
