@@ -105,15 +105,9 @@ impl Channel {
         self.sender.send(kind, body).await
     }
 
-    /// Closes the channel. What was sent before is still written, and what arrived before can still be read.
+    /// See [`Sender::close`].
     pub fn close(&self) {
-        let id = self.sender.id;
-        self.sender.handle.shared.with(|state, wakers| {
-            if state.core.close(id).is_ok() {
-                // The event of the closing; a failure of the peer's frames shows itself in the task.
-                state.wake_task(wakers);
-            }
-        });
+        self.sender.close();
     }
 
     /// Whether both sides opened the channel and neither closed it.
@@ -203,6 +197,16 @@ impl Sender {
             }
             notified.await;
         }
+    }
+
+    /// Closes the channel. What was sent before is still written, and what arrived before can still be read.
+    pub fn close(&self) {
+        self.handle.shared.with(|state, wakers| {
+            if state.core.close(self.id).is_ok() {
+                // The event of the closing; a failure of the peer's frames shows itself in the task.
+                state.wake_task(wakers);
+            }
+        });
     }
 
     /// Whether both sides opened the channel and neither closed it.
