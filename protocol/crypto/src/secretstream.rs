@@ -22,8 +22,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use chacha20::cipher::{KeyIvInit, StreamCipher};
-use chacha20::{ChaCha20, R20, hchacha};
+use chacha20::cipher::{Block as CipherBlock, KeyIvInit, StreamCipherCore};
+use chacha20::variants::Ietf;
+use chacha20::{ChaChaCore, R20, hchacha};
 use poly1305::universal_hash::{KeyInit, UniversalHash};
 use poly1305::{Block, Poly1305};
 use subtle::ConstantTimeEq;
@@ -71,16 +72,19 @@ impl State {
         state
     }
 
-    /// The cipher at the message, the authenticator, and the key stream of the block that holds the tag.
-    fn start(&self) -> (ChaCha20, Poly1305, [u8; 64]) {
-        let mut cipher = ChaCha20::new(&self.key.into(), &self.nonce.into());
-        let mut blocks = [0; 128];
-        cipher.apply_keystream(&mut blocks);
-        let mac = Poly1305::new(blocks[..32].try_into().expect("32 bytes"));
-        let mut tag_block = [0; 64];
-        tag_block.copy_from_slice(&blocks[64..]);
-        blocks.zeroize();
-        (cipher, mac, tag_block)
+    fn cipher(&self) -> Cipher {
+        Cipher::new(&self.key.into(), &self.nonce.into())
+    }
+
+    /// The start of a message: block 0 of the key stream is the authenticator's key, block 1 hides the tag, and the message
+    /// begins with block 2.
+    fn start(&self) -> (Start, Poly1305) {
+        let mut cipher = self.cipher();
+        let mut head = Head::default();
+        cipher.write_keystream_blocks(&mut head);
+        let (mac_key, _) = head[0].split_first_chunk::<32>().expect("a block has 64 bytes");
+        let mac = Poly1305::new(mac_key.into());
+        (Start { cipher, head }, mac)
     }
 
     /// Moves on behind a message: its authenticator goes into the nonce, the counter counts.
@@ -99,7 +103,9 @@ impl State {
         let mut fresh = [0; 40];
         fresh[..32].copy_from_slice(&self.key);
         fresh[32..].copy_from_slice(&self.nonce[4..]);
-        ChaCha20::new(&self.key.into(), &self.nonce.into()).apply_keystream(&mut fresh);
+        let mut stream = Head::default();
+        self.cipher().write_keystream_blocks(&mut stream);
+        xor(&mut fresh, &stream[0]);
         self.key.copy_from_slice(&fresh[..32]);
         self.nonce[4..].copy_from_slice(&fresh[32..]);
         self.nonce[..4].copy_from_slice(&1u32.to_le_bytes());
@@ -113,20 +119,64 @@ impl Drop for State {
     }
 }
 
-/// The authenticator of a message that is encrypted already.
-///
-/// It covers the block of the tag, the message, zeros, and both lengths. libsodium computes the number of zeros so that they
-/// do not align anything unless the message is aligned; so must we.
-fn authenticate(mut mac: Poly1305, tag_block: &[u8; 64], encrypted: &[u8]) -> [u8; MAC_BYTES] {
-    let (blocks, _) = Block::slice_as_chunks(tag_block);
-    mac.update(blocks);
-    let (blocks, rest) = Block::slice_as_chunks(encrypted);
-    mac.update(blocks);
-    let mut tail = [0; 48];
-    tail[..rest.len()].copy_from_slice(rest);
-    let end = 2 * rest.len();
-    tail[end + 8..end + 16].copy_from_slice(&(64 + encrypted.len() as u64).to_le_bytes());
-    mac.compute_unpadded(&tail[..end + 16]).into()
+type Cipher = ChaChaCore<R20, Ietf>;
+
+/// As many blocks as the cipher computes at once: fewer cost the same.
+const WIDTH: usize = 4;
+
+type Head = [CipherBlock<Cipher>; WIDTH];
+
+fn xor(bytes: &mut [u8], stream: &[u8]) {
+    for (byte, stream) in bytes.iter_mut().zip(stream) {
+        *byte ^= stream;
+    }
+}
+
+/// The cipher behind the first [`WIDTH`] blocks of a message, and those blocks.
+struct Start {
+    cipher: Cipher,
+    head: Head,
+}
+
+impl Start {
+    fn tag_block(&mut self) -> &mut [u8; 64] {
+        self.head[1].first_chunk_mut().expect("a block has 64 bytes")
+    }
+
+    /// Encrypts, or decrypts, a message.
+    fn apply(&mut self, message: &mut [u8]) {
+        let (first, message) = message.split_at_mut(message.len().min(128));
+        let (front, back) = first.split_at_mut(first.len().min(64));
+        xor(front, &self.head[2]);
+        xor(back, &self.head[3]);
+        let whole = message.len() - message.len() % (64 * WIDTH);
+        let (blocks, rest) = message.split_at_mut(whole);
+        let (blocks, _) = CipherBlock::<Cipher>::slice_as_chunks_mut(blocks);
+        self.cipher.apply_keystream_blocks(blocks);
+        if !rest.is_empty() {
+            let mut stream = Head::default();
+            self.cipher.write_keystream_blocks(&mut stream);
+            for (bytes, stream) in rest.chunks_mut(64).zip(&stream) {
+                xor(bytes, stream);
+            }
+        }
+    }
+
+    /// The authenticator of an encrypted message.
+    ///
+    /// It covers the block of the tag, the message, zeros, and both lengths. libsodium counts the zeros such that they align
+    /// nothing unless the message is aligned; so must we.
+    fn authenticate(&self, mut mac: Poly1305, encrypted: &[u8]) -> [u8; MAC_BYTES] {
+        let (blocks, _) = Block::slice_as_chunks(&self.head[1]);
+        mac.update(blocks);
+        let (blocks, rest) = Block::slice_as_chunks(encrypted);
+        mac.update(blocks);
+        let mut tail = [0; 48];
+        tail[..rest.len()].copy_from_slice(rest);
+        let end = 2 * rest.len() + 16;
+        tail[end - 8..end].copy_from_slice(&(64 + encrypted.len() as u64).to_le_bytes());
+        mac.compute_unpadded(&tail[..end]).into()
+    }
 }
 
 /// The sending end of a stream.
@@ -150,11 +200,11 @@ impl Push {
     pub fn seal_tagged_in_place(&mut self, buffer: &mut [u8], tag: u8) -> Result<(), CryptoError> {
         let [tag_byte, rest @ ..] = buffer else { return Err(CryptoError::MessageTooShort) };
         let (message, mac_room) = rest.split_last_chunk_mut::<MAC_BYTES>().ok_or(CryptoError::MessageTooShort)?;
-        let (mut cipher, mac, mut tag_block) = self.0.start();
-        tag_block[0] ^= tag;
-        *tag_byte = tag_block[0];
-        cipher.apply_keystream(message);
-        *mac_room = authenticate(mac, &tag_block, message);
+        let (mut start, mac) = self.0.start();
+        start.tag_block()[0] ^= tag;
+        *tag_byte = start.tag_block()[0];
+        start.apply(message);
+        *mac_room = start.authenticate(mac, message);
         self.0.next(tag, mac_room);
         Ok(())
     }
@@ -192,13 +242,13 @@ impl Pull {
         let end = buffer.len().checked_sub(MAC_BYTES).ok_or(CryptoError::MessageTooShort)?;
         let [tag_byte, rest @ ..] = buffer else { return Err(CryptoError::MessageTooShort) };
         let (message, received) = rest.split_last_chunk_mut::<MAC_BYTES>().ok_or(CryptoError::MessageTooShort)?;
-        let (mut cipher, mac, mut tag_block) = self.0.start();
-        let tag = tag_block[0] ^ *tag_byte;
-        tag_block[0] = *tag_byte;
-        if !bool::from(authenticate(mac, &tag_block, message)[..].ct_eq(&received[..])) {
+        let (mut start, mac) = self.0.start();
+        let tag = start.tag_block()[0] ^ *tag_byte;
+        start.tag_block()[0] = *tag_byte;
+        if !bool::from(start.authenticate(mac, message)[..].ct_eq(&received[..])) {
             return Err(CryptoError::NotAuthentic);
         }
-        cipher.apply_keystream(message);
+        start.apply(message);
         self.0.next(tag, received);
         Ok((tag, 1..end))
     }
