@@ -10,4 +10,6 @@
 pub mod bridge;
 pub mod cli;
 pub mod identity;
+pub mod peer;
 pub mod sidechannel;
+pub mod terminal;

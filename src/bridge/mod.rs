@@ -13,9 +13,10 @@ mod origin;
 mod queue;
 mod server;
 mod session;
-pub(crate) mod value;
+mod value;
 
 pub use backend::{Backend, CommandOutput, Commands, Operation};
 pub use server::{
     AUTH_TIMEOUT, Bridge, BridgeOptions, DEFAULT_MAX_FRAME_BYTES, HANDSHAKE_TIMEOUT, MAX_CLIENTS, MAX_UNAUTHENTICATED,
 };
+pub use value::parse_base64_json;

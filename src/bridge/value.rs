@@ -28,7 +28,7 @@ pub(crate) fn decode_base64(units: impl Iterator<Item = u16>) -> Vec<u8> {
 }
 
 /// JSON in base64.
-pub(crate) fn parse_base64_json(text: &JsString) -> Option<Value> {
+pub fn parse_base64_json(text: &JsString) -> Option<Value> {
     parse(decode_base64(text.encode_utf16())).ok()
 }
 

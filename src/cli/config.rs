@@ -13,10 +13,9 @@ use encoding::json::{self, Value};
 use super::args::{self, Arguments, FlagValue};
 use super::error::Failure;
 use super::flags::{self, Flag, Kind};
-use crate::bridge::value::parse_base64_json;
+use crate::bridge::parse_base64_json;
 
-/// The channel on which all peers meet.
-pub const ENTRY_CHANNEL: &str = "0000intercom";
+pub use crate::sidechannel::ENTRY_CHANNEL;
 
 /// The bootstrap key of the settlement network (main_settlement_bus `src/config/env.js`).
 pub const MSB_BOOTSTRAP: &str = "acbc3a4344d3a804101d40e53db1dda82b767646425af73599d4cd6577d69685";

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::sidechannel::Console;
+
 /// Prints text as it is.
 pub(crate) fn text(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -14,7 +16,7 @@ pub(crate) fn line(line: &str) {
     text(&format!("{line}\n"));
 }
 
-/// Prints lines.
-pub(crate) fn lines<'a>(lines: impl IntoIterator<Item = &'a str>) {
-    lines.into_iter().for_each(line);
+/// Standard output as the place where the peer's lines go.
+pub(crate) fn console() -> Console {
+    Console::new(line)
 }

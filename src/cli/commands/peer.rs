@@ -1,11 +1,22 @@
 //! `intercom`: the peer.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::cli::config::{ENTRY_CHANNEL, PeerConfig};
+use crate::bridge::{BridgeOptions, DEFAULT_MAX_FRAME_BYTES};
+use crate::cli::banner::{self, Facts};
+use crate::cli::config::{BridgeConfig, PeerConfig, SidechannelConfig};
 use crate::cli::error::Failure;
+use crate::cli::output;
 use crate::cli::signals::Signals;
 use crate::cli::store_lock::StoreLock;
+use crate::identity::{self, Identity};
+use crate::peer::{Peer, PeerOptions};
+use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
+
+/// A peer that ends takes this long at most to say goodbye to its clients and to withdraw its announcements.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a peer until a signal comes.
 pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
@@ -18,8 +29,137 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
              owner/welcome."
         );
     }
-    let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let _lock = StoreLock::take(&config.peer_store)?;
-    signals.next().await;
-    Ok(ExitCode::SUCCESS)
+    let identity = load_identity(&config)?;
+    let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+
+    let network = Arc::new(Offline);
+    let options = PeerOptions {
+        sidechannel: sidechannel_options(&config),
+        bridge: config.bridge.as_ref().map(|bridge| bridge_options(bridge, &config, &identity)),
+        commands: config.bridge.as_ref().is_some_and(|bridge| bridge.cli),
+        quiet: config.quiet,
+        identity: identity.clone(),
+    };
+    let peer = Peer::start(options, network.clone()).await.map_err(|error| bridge_failure(&config, &error))?;
+    let (public_key, address) = (identity.public_key_hex(), identity.address());
+    let bridge_port = peer.bridge_addr().map(|addr| addr.port());
+    let facts = Facts { public_key: &public_key, address: &address, bridge_port };
+    banner::lines(&config, facts).iter().for_each(|line| output::line(line));
+
+    let running = async {
+        peer.ready().await;
+        output::line("Sidechannel: ready");
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = running => {}
+        () = signals.next() => {}
+        () = peer.exit_asked() => {}
+    }
+    tokio::select! {
+        _ = tokio::time::timeout(CLOSE_TIMEOUT, peer.close()) => Ok(ExitCode::SUCCESS),
+        // Whoever asks twice does not want to wait.
+        () = signals.next() => Ok(ExitCode::from(130)),
+    }
+}
+
+/// The identity of the store, which is made if there is none.
+fn load_identity(config: &PeerConfig) -> Result<Identity, Failure> {
+    let path = config.peer_store.join("db").join("keypair.json");
+    let loaded = identity::load_or_create(&path).map_err(|error| Failure::failed(error.to_string()))?;
+    if loaded.created {
+        output::line(&format!("Key pair exported to {}", path.display()));
+    }
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(loaded.identity)
+}
+
+fn sidechannel_options(config: &PeerConfig) -> SidechannelOptions {
+    let flags: SidechannelConfig = config.sidechannel.clone();
+    let default = SidechannelOptions::default();
+    SidechannelOptions {
+        entry_channel: ENTRY_CHANNEL.to_owned(),
+        channels: config.sidechannels.clone(),
+        debug: flags.debug,
+        max_message_bytes: flags.max_message_bytes.unwrap_or(default.max_message_bytes),
+        allow_remote_open: flags.allow_remote_open,
+        auto_join_on_open: flags.auto_join_on_open,
+        pow_enabled: flags.pow_enabled,
+        pow_difficulty: flags.pow_difficulty,
+        pow_require_entry: flags.pow_require_entry,
+        pow_channels: flags.pow_channels,
+        invite_required: flags.invite_required,
+        invite_channels: flags.invite_channels,
+        invite_prefixes: flags.invite_prefixes,
+        inviter_keys: flags.inviter_keys,
+        invite_ttl_ms: flags.invite_ttl_ms,
+        owner_keys: flags.owner_keys,
+        owner_write_only: flags.owner_write_only,
+        owner_write_channels: flags.owner_write_channels,
+        welcomes: flags.welcomes,
+        welcome_required: flags.welcome_required,
+        rate_bytes_per_second: flags.rate_bytes_per_second.unwrap_or(default.rate_bytes_per_second),
+        rate_burst_bytes: flags.rate_burst_bytes.unwrap_or(default.rate_burst_bytes),
+        max_strikes: flags.max_strikes.unwrap_or(default.max_strikes),
+        console: output::console(),
+        ..default
+    }
+}
+
+fn bridge_options(bridge: &BridgeConfig, config: &PeerConfig, identity: &Identity) -> BridgeOptions {
+    let (peer, address) = (identity.public_key_hex(), identity.address());
+    // A character of a message may come as an escape of six.
+    let largest = config.sidechannel.max_message_bytes.unwrap_or_default().saturating_mul(6);
+    BridgeOptions {
+        host: bridge.host.clone(),
+        port: bridge.port,
+        token: bridge.token.clone(),
+        filter: bridge.filter.clone(),
+        filter_channels: bridge.filter_channels.clone(),
+        info: Some(banner::info(config, &peer, &address)),
+        peer,
+        address,
+        max_frame_bytes: largest.max(DEFAULT_MAX_FRAME_BYTES),
+        debug: bridge.debug,
+    }
+}
+
+fn bridge_failure(config: &PeerConfig, error: &std::io::Error) -> Failure {
+    let (host, port) = config.bridge.as_ref().map_or(("", 0), |bridge| (bridge.host.as_str(), bridge.port));
+    let (what, remedy) = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            ("the port is in use".into(), "stop what listens there, or choose another with --sc-bridge-port")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            ("that is not permitted".into(), "choose a port above 1023 with --sc-bridge-port")
+        }
+        _ => (error.to_string(), "check --sc-bridge-host and --sc-bridge-port"),
+    };
+    Failure::failed(format!("SC-Bridge failed to start: cannot listen at {host}:{port}: {what}; {remedy}"))
+}
+
+/// No network at all.
+struct Offline;
+
+impl crate::sidechannel::Network for Offline {
+    fn bootstrapped(&self) -> crate::sidechannel::link::Operation<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn join(&self, _: [u8; 32]) {}
+
+    fn leave(&self, _: [u8; 32]) -> crate::sidechannel::link::Operation<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn flush(&self) -> crate::sidechannel::link::Operation<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn next_link(&self) -> crate::sidechannel::link::Operation<'_, Option<Arc<dyn crate::sidechannel::link::Link>>> {
+        Box::pin(std::future::pending())
+    }
 }

@@ -1,0 +1,170 @@
+//! A running peer: sidechannel and bridge on a network.
+//!
+//! The bridge listens as soon as the peer starts, whatever the network does meanwhile. Messages that come go to the bridge where
+//! there is one, else to the console.
+
+mod backend;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use encoding::json::{Value, to_js_string};
+use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::bridge::{Bridge, BridgeOptions, Commands};
+use crate::identity::Identity;
+use crate::sidechannel::{Clock, Console, Network, Sidechannel, SidechannelMessage, SidechannelOptions};
+use crate::terminal::Terminal;
+
+/// How a peer is set up.
+#[derive(Debug, Clone)]
+pub struct PeerOptions {
+    /// Who it is.
+    pub identity: Identity,
+    /// How its sidechannels behave.
+    pub sidechannel: SidechannelOptions,
+    /// The bridge; none if that is `None`.
+    pub bridge: Option<BridgeOptions>,
+    /// Let the bridge's clients run terminal commands.
+    pub commands: bool,
+    /// Where no bridge takes the messages, do not print them either.
+    pub quiet: bool,
+}
+
+/// A running peer.
+pub struct Peer {
+    sidechannel: Sidechannel,
+    bridge: Option<Arc<Bridge>>,
+    forwarding: JoinHandle<()>,
+    exit: Arc<Notify>,
+}
+
+impl Peer {
+    /// Starts a peer on a network. Returns when the bridge listens; [`ready`](Self::ready) waits for the network.
+    ///
+    /// # Errors
+    /// Why the bridge cannot listen.
+    pub async fn start(options: PeerOptions, network: Arc<dyn Network>) -> io::Result<Peer> {
+        let console = options.sidechannel.console.clone();
+        let clock = options.sidechannel.clock.clone();
+        let keys = options.identity.key_pair().clone();
+        let sidechannel = Sidechannel::start(options.sidechannel, keys, network);
+        let messages = sidechannel.messages();
+        let exit = Arc::new(Notify::new());
+        let bridge = match options.bridge {
+            Some(bridge) => {
+                let terminal = options.commands.then(|| {
+                    let terminal = Terminal::new(sidechannel.clone(), options.identity, console.clone(), exit.clone());
+                    Arc::new(terminal) as Arc<dyn Commands>
+                });
+                Some(Arc::new(Bridge::listen(bridge, Arc::new(sidechannel.clone()), terminal).await?))
+            }
+            None => None,
+        };
+        let sink = match &bridge {
+            Some(bridge) => Sink::Bridge(bridge.clone(), clock),
+            None if options.quiet => Sink::Nowhere,
+            None => Sink::Console(console),
+        };
+        let forwarding = tokio::spawn(forward(messages, sink));
+        Ok(Peer { sidechannel, bridge, forwarding, exit })
+    }
+
+    /// Its sidechannel.
+    pub fn sidechannel(&self) -> &Sidechannel {
+        &self.sidechannel
+    }
+
+    /// Where the bridge listens.
+    pub fn bridge_addr(&self) -> Option<SocketAddr> {
+        self.bridge.as_ref().map(|bridge| bridge.local_addr())
+    }
+
+    /// Waits until the topics are joined.
+    pub async fn ready(&self) {
+        self.sidechannel.ready().await;
+    }
+
+    /// Waits until a client of the bridge asks the peer to end.
+    pub async fn exit_asked(&self) {
+        self.exit.notified().await;
+    }
+
+    /// Says goodbye to the bridge's clients and closes the channels. The network stays as it is.
+    pub async fn close(&self) {
+        if let Some(bridge) = &self.bridge {
+            bridge.close().await;
+        }
+        self.sidechannel.shutdown().await;
+        self.forwarding.abort();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.forwarding.abort();
+    }
+}
+
+/// Where received messages go.
+enum Sink {
+    Bridge(Arc<Bridge>, Clock),
+    Console(Console),
+    Nowhere,
+}
+
+async fn forward(mut messages: Receiver<Arc<SidechannelMessage>>, sink: Sink) {
+    loop {
+        match messages.recv().await {
+            Ok(message) => match &sink {
+                Sink::Bridge(bridge, clock) => {
+                    bridge.publish(&message.channel, &message.payload, clock.now() as f64);
+                }
+                Sink::Console(console) => console.line(&line(&message)),
+                Sink::Nowhere => {}
+            },
+            Err(RecvError::Lagged(missed)) => warn!("{missed} received messages were lost: they came too fast"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// A received message as a line. Unlike the original, which shows what is no text in the manner of its runtime's inspector,
+/// this one shows it as JSON.
+fn line(message: &SidechannelMessage) -> String {
+    let field = |key| message.payload.get(key).filter(|value| !value.is_null());
+    let from = field("from").map_or(Some("unknown".into()), to_js_string).unwrap_or_default();
+    let text = match field("message").unwrap_or(&message.payload) {
+        Value::String(text) => text.to_str_lossy().into_owned(),
+        other => other.to_string(),
+    };
+    format!("[sidechannel:{}] {from}: {text}", message.channel)
+}
+
+#[cfg(test)]
+mod tests {
+    use encoding::json::parse;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_shown_as_the_original_shows_them() {
+        let cases = [
+            (r#"{"from":"f","message":"hi"}"#, "[sidechannel:room] f: hi"),
+            (r#"{"message":"hi"}"#, "[sidechannel:room] unknown: hi"),
+            (r#"{"from":"f","message":{"a":1}}"#, r#"[sidechannel:room] f: {"a":1}"#),
+            (r#"{"from":5,"message":""}"#, "[sidechannel:room] 5: "),
+            (r#"{"x":1}"#, r#"[sidechannel:room] unknown: {"x":1}"#),
+            ("null", "[sidechannel:room] unknown: null"),
+        ];
+        for (payload, expected) in cases {
+            let payload = parse(payload).expect("valid JSON");
+            assert_eq!(line(&SidechannelMessage { channel: "room".into(), payload }), expected);
+        }
+    }
+}
