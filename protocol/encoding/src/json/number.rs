@@ -80,18 +80,23 @@ fn integer(digits: &str, radix: u32) -> f64 {
     if radix == 10 {
         return digits.parse().unwrap_or(f64::NAN);
     }
-    match u64::from_str_radix(digits, radix) {
-        Ok(number) => number as f64,
-        Err(_) if radix.is_power_of_two() => power_of_two_integer(digits, radix),
-        // ECMAScript leaves digits after the twentieth to the implementation.
-        Err(_) => digits
-            .chars()
-            .filter_map(|c| c.to_digit(radix))
-            .fold(0.0, |number, digit| number * f64::from(radix) + f64::from(digit)),
+    if radix.is_power_of_two() {
+        return power_of_two_integer(digits, radix);
     }
+    // ECMAScript leaves the digits after the twentieth to the implementation. V8 takes as many at a time as keep within this.
+    const PART: u32 = u32::MAX / 36;
+    let (mut number, mut part, mut scale) = (0.0, 0, 1);
+    for digit in digits.trim_start_matches('0').chars().filter_map(|c| c.to_digit(radix)) {
+        if scale * radix > PART {
+            number = number * f64::from(scale) + f64::from(part);
+            (part, scale) = (0, 1);
+        }
+        (part, scale) = (part * radix + digit, scale * radix);
+    }
+    number * f64::from(scale) + f64::from(part)
 }
 
-/// Digits that do not fit 64 bits, rounded to the nearest double, ties to even.
+/// Any number of digits, rounded to the nearest double, ties to even.
 fn power_of_two_integer(digits: &str, radix: u32) -> f64 {
     let width = radix.trailing_zeros();
     let (mut top, mut dropped, mut sticky) = (0u64, 0i32, false);

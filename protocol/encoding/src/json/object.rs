@@ -3,9 +3,10 @@
 use std::{
     collections::{BTreeMap, btree_map},
     fmt,
+    hash::Hash,
 };
 
-use indexmap::IndexMap;
+use indexmap::{Equivalent, IndexMap};
 
 use super::{JsString, Value};
 
@@ -19,7 +20,101 @@ pub struct Object(Box<Entries>);
 #[derive(Clone, Default)]
 struct Entries {
     indices: BTreeMap<u32, (JsString, Value)>,
-    named: IndexMap<JsString, Value>,
+    named: Named,
+}
+
+/// How many named properties are searched one by one. Beyond it, hashing them is cheaper.
+const FEW: usize = 12;
+
+/// The properties that are not array indices, in the order of insertion.
+#[derive(Clone)]
+enum Named {
+    Few(Vec<(JsString, Value)>),
+    Many(IndexMap<JsString, Value>),
+}
+
+impl Default for Named {
+    fn default() -> Self {
+        Named::Few(Vec::new())
+    }
+}
+
+impl Named {
+    fn get<K: Equivalent<JsString> + Hash + ?Sized>(&self, key: &K) -> Option<&Value> {
+        match self {
+            Named::Few(entries) => entries.iter().find(|(name, _)| key.equivalent(name)).map(|(_, value)| value),
+            Named::Many(entries) => entries.get(key),
+        }
+    }
+
+    fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        match self {
+            Named::Few(entries) => entries.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value),
+            Named::Many(entries) => entries.get_mut(key),
+        }
+    }
+
+    fn insert(&mut self, key: JsString, value: Value) -> Option<Value> {
+        match self {
+            Named::Few(entries) => {
+                if let Some((_, old)) = entries.iter_mut().find(|(name, _)| *name == key) {
+                    return Some(std::mem::replace(old, value));
+                }
+                entries.push((key, value));
+                if entries.len() > FEW {
+                    *self = Named::Many(std::mem::take(entries).into_iter().collect());
+                }
+                None
+            }
+            Named::Many(entries) => entries.insert(key, value),
+        }
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Value> {
+        match self {
+            Named::Few(entries) => {
+                let at = entries.iter().position(|(name, _)| name == key)?;
+                Some(entries.remove(at).1)
+            }
+            Named::Many(entries) => entries.shift_remove(key),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Named::Few(entries) => entries.len(),
+            Named::Many(entries) => entries.len(),
+        }
+    }
+
+    fn iter(&self) -> NamedIter<'_> {
+        match self {
+            Named::Few(entries) => NamedIter::Few(entries.iter()),
+            Named::Many(entries) => NamedIter::Many(entries.iter()),
+        }
+    }
+}
+
+#[derive(Clone)]
+enum NamedIter<'a> {
+    Few(std::slice::Iter<'a, (JsString, Value)>),
+    Many(indexmap::map::Iter<'a, JsString, Value>),
+}
+
+impl<'a> NamedIter<'a> {
+    fn next(&mut self) -> Option<(&'a JsString, &'a Value)> {
+        match self {
+            NamedIter::Few(rest) => rest.next().map(|(key, value)| (key, value)),
+            NamedIter::Many(rest) => rest.next(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            NamedIter::Few(rest) => rest.len(),
+            NamedIter::Many(rest) => rest.len(),
+        }
+    }
 }
 
 impl Object {
@@ -77,7 +172,7 @@ impl Object {
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         match array_index(key.as_bytes()) {
             Some(index) => self.0.indices.remove(&index).map(|(_, value)| value),
-            None => self.0.named.shift_remove(key),
+            None => self.0.named.remove(key),
         }
     }
 
@@ -129,7 +224,7 @@ fn array_index(key: &[u8]) -> Option<u32> {
 #[derive(Clone)]
 pub struct Iter<'a> {
     indices: btree_map::Values<'a, u32, (JsString, Value)>,
-    named: indexmap::map::Iter<'a, JsString, Value>,
+    named: NamedIter<'a>,
 }
 
 impl<'a> Iterator for Iter<'a> {

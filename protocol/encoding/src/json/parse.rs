@@ -8,7 +8,7 @@ use super::{JsString, Object, Value, string::Builder};
 ///
 /// JavaScript has no fixed limit: V8 parses far deeper, but with its default stack `JSON.stringify` throws somewhere between
 /// 3,000 and 5,000 levels, and a message that it cannot measure is dropped.
-pub const MAX_DEPTH: usize = 2_000;
+pub const MAX_DEPTH: usize = 1_000;
 
 /// Why text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
