@@ -91,7 +91,7 @@ class JsPeer {
 }
 
 /** Both ends, joined directly or through a proxy, JavaScript or Rust speaking first. */
-async function pair (version, { first = 'js', link = null, rust = [], js = {} }) {
+async function pair (t, version, { first = 'js', link = null, rust = [], js = {} }) {
   const peer = new JsPeer(version, js)
   const accept = first === 'js'
   const other = new RustPeer(accept ? ['--accept', ...rust] : rust)
@@ -103,17 +103,13 @@ async function pair (version, { first = 'js', link = null, rust = [], js = {} })
   }
   peer.stream.connect(peer.socket, 2, between ? between.ports[0] : port, '127.0.0.1', js.connect)
   if (!accept) other.connect(between ? between.ports[1] : peer.port)
-  return {
-    peer,
-    other,
-    between,
-    async done () {
-      await peer.close()
-      if (other.child.exitCode === null) other.child.kill()
-      await other.exited
-      if (between) between.close()
-    }
-  }
+  t.after(async () => {
+    if (other.child.exitCode === null) other.child.kill()
+    await other.exited
+    await peer.close()
+    if (between) between.close()
+  })
+  return { peer, other }
 }
 
 const links = {
@@ -127,8 +123,8 @@ for (const version of versions) {
   for (const [name, link] of Object.entries(links)) {
     const bytes = link ? 1_000_000 : 20_000_000
     for (const first of ['js', 'rust']) {
-      test(`${version}: both ways, ${first} first, ${name}`, { timeout: 120_000 }, async () => {
-        const { peer, other, done } = await pair(version, { first, link, rust: ['--send', bytes + 1, '--linger', link ? 3000 : 0] })
+      test(`${version}: both ways, ${first} first, ${name}`, { timeout: 120_000 }, async (t) => {
+        const { peer, other } = await pair(t, version, { first, link, rust: ['--send', bytes + 1, '--linger', link ? 3000 : 0] })
         const sending = first === 'js' ? peer.send(bytes) : once(peer.stream, 'data').then(() => peer.send(bytes))
         const result = await other.line('closed')
         await sending
@@ -137,47 +133,43 @@ for (const version of versions) {
         assert.deepStrictEqual([result.closed, result.received, result.sent], ['finished', String(bytes), String(bytes + 1)])
         assert.deepStrictEqual([peer.wrong, peer.received, peer.error], [-1, bytes + 1, null])
         if (!link) assert.strictEqual(result.mtu, 1500)
-        await done()
       })
     }
   }
 
-  test(`${version}: many small writes, echoed`, { timeout: 60_000 }, async () => {
-    const { peer, other, done } = await pair(version, { rust: ['--echo'] })
+  test(`${version}: many small writes, echoed`, { timeout: 60_000 }, async (t) => {
+    const { peer, other } = await pair(t, version, { rust: ['--echo'] })
     for (let sent = 0; sent < 200_000; sent += 20) peer.stream.write(block(sent, 20))
     peer.stream.end()
     const result = await other.line('closed')
     await peer.closed
     assert.deepStrictEqual([result.closed, peer.received, peer.wrong], ['finished', 200_000, -1])
-    await done()
   })
 
   test(`${version}: packet numbers wrap`, { timeout: 60_000 }, async () => {
     const ours = 4294967200
     const theirs = 4294967290
     const rust = ['--send', 2_000_000, '--seq', ours, '--ack', theirs]
-    const { peer, other, done } = await pair(version, { rust, js: { seq: theirs, connect: { ack: ours } } })
+    const { peer, other } = await pair(t, version, { rust, js: { seq: theirs, connect: { ack: ours } } })
     await peer.send(2_000_000)
     const result = await other.line('closed')
     await peer.closed
     assert.deepStrictEqual([result.closed, result.received], ['finished', '2000000'])
     assert.deepStrictEqual([peer.received, peer.wrong, peer.error], [2_000_000, -1, null])
-    await done()
   })
 
   test(`${version}: a slow reader holds the sender back`, { timeout: 120_000 }, async () => {
     const bytes = 24_000_000
-    const { peer, other, done } = await pair(version, { rust: ['--slow', 20] })
+    const { peer, other } = await pair(t, version, { rust: ['--slow', 20] })
     await peer.send(bytes)
     const result = await other.line('closed')
     assert.deepStrictEqual([result.closed, result.received], ['finished', String(bytes)])
     await peer.closed
     assert.strictEqual(peer.error, null)
-    await done()
   })
 
-  test(`${version}: unordered messages`, { timeout: 30_000 }, async () => {
-    const { peer, other, done } = await pair(version, { first: 'rust', rust: ['--messages', 5] })
+  test(`${version}: unordered messages`, { timeout: 30_000 }, async (t) => {
+    const { peer, other } = await pair(t, version, { first: 'rust', rust: ['--messages', 5] })
     while (peer.messages.length < 5) await once(peer.stream, 'message')
     await peer.stream.send(Buffer.from('to rust'))
     await peer.stream.send(Buffer.alloc(0))
@@ -185,49 +177,44 @@ for (const version of versions) {
     peer.stream.end()
     assert.strictEqual((await other.line('closed')).closed, 'finished')
     assert.deepStrictEqual(peer.messages, [0, 1, 2, 3, 4].map((index) => 'message ' + index))
-    await done()
   })
 
-  test(`${version}: JavaScript destroys`, { timeout: 30_000 }, async () => {
-    const { peer, other, done } = await pair(version, { rust: ['--send', 100_000_000] })
+  test(`${version}: JavaScript destroys`, { timeout: 30_000 }, async (t) => {
+    const { peer, other } = await pair(t, version, { rust: ['--send', 100_000_000] })
     peer.stream.write(block(0, 10))
     await once(peer.stream, 'data')
     peer.stream.destroy()
     assert.strictEqual((await other.line('closed')).closed, 'the peer destroyed the stream')
-    await done()
   })
 
-  test(`${version}: Rust destroys`, { timeout: 30_000 }, async () => {
-    const { peer, other, done } = await pair(version, { first: 'rust', rust: ['--send', 10_000_000, '--destroy-after', 100_000] })
+  test(`${version}: Rust destroys`, { timeout: 30_000 }, async (t) => {
+    const { peer, other } = await pair(t, version, { first: 'rust', rust: ['--send', 10_000_000, '--destroy-after', 100_000] })
     assert.strictEqual((await other.line('closed')).closed, 'the stream was destroyed')
     await peer.closed
     assert.strictEqual(peer.error.code, 'ECONNRESET')
-    await done()
   })
 
   test(`${version}: Rust moves to another socket`, { timeout: 60_000 }, async () => {
     const bytes = 6_000_000
-    const { peer, other, done } = await pair(version, { first: 'rust', rust: ['--send', bytes, '--move-after', 3_000_000] })
+    const { peer, other } = await pair(t, version, { first: 'rust', rust: ['--send', bytes, '--move-after', 3_000_000] })
     await other.line('moved')
     peer.stream.end()
     const result = await other.line('closed')
     await peer.closed
     assert.deepStrictEqual([result.closed, peer.received, peer.wrong], ['finished', bytes, -1])
-    await done()
   })
 
-  test(`${version}: JavaScript moves to another socket`, { timeout: 60_000 }, async () => {
-    const { peer, other, done } = await pair(version, { rust: ['--send', 3_000_000] })
+  test(`${version}: JavaScript moves to another socket`, { timeout: 60_000 }, async (t) => {
+    const { peer, other } = await pair(t, version, { rust: ['--send', 3_000_000], js: { firewall: () => false } })
     peer.stream.write(block(0, 1_000_000))
     await once(peer.stream, 'data')
     const second = peer.udx.createSocket()
     second.bind(0, '127.0.0.1')
+    t.after(() => second.close())
     await peer.stream.changeRemote(second, 2, (await other.line('port')).port, '127.0.0.1')
     peer.stream.end(block(1_000_000, 1_000_000))
     const result = await other.line('closed')
     await peer.closed
     assert.deepStrictEqual([result.closed, result.received, peer.received], ['finished', '2000000', 3_000_000])
-    await done()
-    await second.close()
   })
 }
