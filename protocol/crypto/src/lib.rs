@@ -32,6 +32,7 @@ mod error;
 mod hash;
 mod key_pair;
 pub mod noise;
+mod poly1305;
 pub mod pwhash;
 pub mod secretbox;
 pub mod secretstream;

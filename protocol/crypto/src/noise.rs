@@ -93,7 +93,9 @@ impl fmt::Debug for Session {
 /// One side of a handshake: [`send`](Self::send) and [`recv`](Self::recv) in turn, the initiator first, until
 /// [`is_complete`](Self::is_complete); then [`finish`](Self::finish).
 ///
-/// An error ends the handshake: every later call fails with [`CryptoError::OutOfTurn`].
+/// An error ends the handshake: every later call fails with [`CryptoError::OutOfTurn`]. Who may be given messages of others
+/// tries them on a clone.
+#[derive(Clone)]
 pub struct Handshake {
     pattern: Pattern,
     is_initiator: bool,
@@ -270,6 +272,7 @@ impl fmt::Debug for Handshake {
 }
 
 /// The running hash and keys of a handshake.
+#[derive(Clone)]
 struct SymmetricState {
     hash: [u8; 64],
     chaining_key: [u8; 64],

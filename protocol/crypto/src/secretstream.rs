@@ -26,12 +26,12 @@ use chacha20::cipher::{Block as CipherBlock, KeyIvInit, StreamCipherCore};
 use chacha20::variants::Ietf;
 use chacha20::{ChaChaCore, R20, hchacha};
 use poly1305::universal_hash::{KeyInit, UniversalHash};
-use poly1305::{Block, Poly1305};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use crate::CryptoError;
 use crate::key_pair::random_bytes;
+use crate::poly1305::Poly1305;
 
 /// How many bytes a sealed message is longer than the message.
 pub const ABYTES: usize = 17;
@@ -78,13 +78,11 @@ impl State {
 
     /// The start of a message: block 0 of the key stream is the authenticator's key, block 1 hides the tag, and the message
     /// begins with block 2.
-    fn start(&self) -> (Start, Poly1305) {
+    fn start(&self) -> Start {
         let mut cipher = self.cipher();
         let mut head = Head::default();
         cipher.write_keystream_blocks(&mut head);
-        let (mac_key, _) = head[0].split_first_chunk::<32>().expect("a block has 64 bytes");
-        let mac = Poly1305::new(mac_key.into());
-        (Start { cipher, head }, mac)
+        Start { cipher, head }
     }
 
     /// Moves on behind a message: its authenticator goes into the nonce, the counter counts.
@@ -118,6 +116,9 @@ impl Drop for State {
         self.key.zeroize();
     }
 }
+
+/// From how many bytes on the vectorised authenticator is the faster one.
+const VECTORISED: usize = 4096;
 
 type Cipher = ChaChaCore<R20, Ietf>;
 
@@ -166,16 +167,25 @@ impl Start {
     ///
     /// It covers the block of the tag, the message, zeros, and both lengths. libsodium counts the zeros such that they align
     /// nothing unless the message is aligned; so must we.
-    fn authenticate(&self, mut mac: Poly1305, encrypted: &[u8]) -> [u8; MAC_BYTES] {
-        let (blocks, _) = Block::slice_as_chunks(&self.head[1]);
-        mac.update(blocks);
-        let (blocks, rest) = Block::slice_as_chunks(encrypted);
-        mac.update(blocks);
+    fn authenticate(&self, encrypted: &[u8]) -> [u8; MAC_BYTES] {
+        let key: &[u8; 32] = self.head[0].first_chunk().expect("a block has 64 bytes");
+        let tag_block = &self.head[1];
+        let (whole, rest) = encrypted.split_at(encrypted.len() - encrypted.len() % MAC_BYTES);
         let mut tail = [0; 48];
         tail[..rest.len()].copy_from_slice(rest);
         let end = 2 * rest.len() + 16;
         tail[end - 8..end].copy_from_slice(&(64 + encrypted.len() as u64).to_le_bytes());
-        mac.compute_unpadded(&tail[..end]).into()
+        if whole.len() < VECTORISED {
+            let mut mac = Poly1305::new(key);
+            mac.update(tag_block);
+            mac.update(whole);
+            mac.finish(&tail[..end])
+        } else {
+            let mut mac = poly1305::Poly1305::new(key.into());
+            mac.update(poly1305::Block::slice_as_chunks(tag_block).0);
+            mac.update(poly1305::Block::slice_as_chunks(whole).0);
+            mac.compute_unpadded(&tail[..end]).into()
+        }
     }
 }
 
@@ -200,11 +210,11 @@ impl Push {
     pub fn seal_tagged_in_place(&mut self, buffer: &mut [u8], tag: u8) -> Result<(), CryptoError> {
         let [tag_byte, rest @ ..] = buffer else { return Err(CryptoError::MessageTooShort) };
         let (message, mac_room) = rest.split_last_chunk_mut::<MAC_BYTES>().ok_or(CryptoError::MessageTooShort)?;
-        let (mut start, mac) = self.0.start();
+        let mut start = self.0.start();
         start.tag_block()[0] ^= tag;
         *tag_byte = start.tag_block()[0];
         start.apply(message);
-        *mac_room = start.authenticate(mac, message);
+        *mac_room = start.authenticate(message);
         self.0.next(tag, mac_room);
         Ok(())
     }
@@ -242,10 +252,10 @@ impl Pull {
         let end = buffer.len().checked_sub(MAC_BYTES).ok_or(CryptoError::MessageTooShort)?;
         let [tag_byte, rest @ ..] = buffer else { return Err(CryptoError::MessageTooShort) };
         let (message, received) = rest.split_last_chunk_mut::<MAC_BYTES>().ok_or(CryptoError::MessageTooShort)?;
-        let (mut start, mac) = self.0.start();
+        let mut start = self.0.start();
         let tag = start.tag_block()[0] ^ *tag_byte;
         start.tag_block()[0] = *tag_byte;
-        if !bool::from(start.authenticate(mac, message)[..].ct_eq(&received[..])) {
+        if !bool::from(start.authenticate(message)[..].ct_eq(&received[..])) {
             return Err(CryptoError::NotAuthentic);
         }
         start.apply(message);
