@@ -88,7 +88,7 @@ mod tests {
     use crate::cli::args::Arguments;
 
     fn config(args: &[&str]) -> PeerConfig {
-        PeerConfig::read(&Arguments::parse(args.iter().copied()), &|_| None).expect("valid flags")
+        PeerConfig::read(&Arguments::parse(args.iter().copied()), &|_| None, &mut Vec::new()).expect("valid flags")
     }
 
     #[test]

@@ -63,8 +63,6 @@ pub struct PeerConfig {
     pub quiet: bool,
     /// The bridge, where it is on.
     pub bridge: Option<BridgeConfig>,
-    /// What the user should know although it stops nothing: one line each.
-    pub warnings: Vec<String>,
 }
 
 /// The sidechannel flags. Times in milliseconds, sizes in bytes; `None` leaves the sidechannel's own default.
@@ -112,7 +110,7 @@ pub struct BridgeConfig {
 struct Inputs<'a> {
     arguments: &'a Arguments,
     env: &'a dyn Fn(&str) -> Option<String>,
-    warnings: Vec<String>,
+    warnings: &'a mut Vec<String>,
 }
 
 /// A value that is not empty, and the name by which the user gave it.
@@ -195,13 +193,19 @@ impl Inputs<'_> {
 }
 
 impl PeerConfig {
-    /// Reads a peer's configuration.
+    /// Reads a peer's configuration. `warnings` gets what the user should know although it stops nothing, one line each, also
+    /// where reading fails: a flag that does not exist may be why.
     ///
     /// # Errors
     ///
     /// [`Failure::Usage`] for the first value that cannot be meant.
-    pub fn read(arguments: &Arguments, env: &dyn Fn(&str) -> Option<String>) -> Result<PeerConfig, Failure> {
-        let mut inputs = Inputs { arguments, env, warnings: unknown(arguments) };
+    pub fn read(
+        arguments: &Arguments,
+        env: &dyn Fn(&str) -> Option<String>,
+        warnings: &mut Vec<String>,
+    ) -> Result<PeerConfig, Failure> {
+        warnings.extend(unknown(arguments));
+        let mut inputs = Inputs { arguments, env, warnings };
 
         let peer_name =
             inputs.text("peer-store-name").or_else(|| arguments.store_label.clone().filter(|label| !label.is_empty()));
@@ -246,7 +250,6 @@ impl PeerConfig {
             sidechannel,
             quiet,
             bridge,
-            warnings: inputs.warnings,
         })
     }
 }
@@ -447,7 +450,7 @@ mod tests {
 
     fn read(args: &[&str], env: &[(&str, &str)]) -> Result<PeerConfig, Failure> {
         let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        PeerConfig::read(&Arguments::parse(args.iter().copied()), &env)
+        PeerConfig::read(&Arguments::parse(args.iter().copied()), &env, &mut Vec::new())
     }
 
     fn config(args: &[&str]) -> PeerConfig {
@@ -471,7 +474,6 @@ mod tests {
         assert_eq!(config.dht_bootstrap, DHT_BOOTSTRAP);
         assert_eq!(config.msb_dht_bootstrap, DHT_BOOTSTRAP);
         assert!(config.sidechannels.is_empty() && config.bridge.is_none() && !config.quiet && !config.timer);
-        assert!(config.warnings.is_empty());
         assert_eq!(
             config.sidechannel,
             SidechannelConfig {
@@ -622,12 +624,17 @@ mod tests {
 
     #[test]
     fn what_stops_nothing_is_said() {
-        let warnings = |args: &[&str]| config(args).warnings.join("; ");
+        let warnings = |args: &[&str]| {
+            let mut warnings = Vec::new();
+            let _ = PeerConfig::read(&Arguments::parse(args.iter().copied()), &|_| None, &mut warnings);
+            warnings.join("; ")
+        };
         assert_eq!(warnings(&["--sc-brigde", "1"]), "unknown flag --sc-brigde is ignored; did you mean --sc-bridge?");
         assert!(warnings(&["--rpc", "1"]).contains("unknown flag --rpc is ignored; intercom --help"));
         assert!(warnings(&["store", "--sidechannel-quiet", "1", "x"]).contains("\"x\" is neither"));
         assert!(warnings(&["--sidechannel-quiet", "ture"]).contains("\"ture\" is read as off"));
         assert!(warnings(&["--sc-bridge-token"]).contains("--sc-bridge-token has no value and is read as \"true\""));
+        assert!(warnings(&["--sc-bridge", "1", "--sc-bridge-tokn", "t"]).contains("did you mean --sc-bridge-token?"));
         assert_eq!(warnings(&["--sidechannel-quiet", "off", "--sc-bridge-debug"]), "");
     }
 }

@@ -69,9 +69,13 @@ pub fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Request::Peer(args) => {
-            let config = config::PeerConfig::read(&args::Arguments::parse(args), &|name| {
-                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-            })?;
+            let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+            let mut warnings = Vec::new();
+            let config = config::PeerConfig::read(&args::Arguments::parse(args), &env, &mut warnings);
+            for warning in warnings {
+                eprintln!("warning: {warning}");
+            }
+            let config = config?;
             log(if config.bridge.as_ref().is_some_and(|bridge| bridge.debug) {
                 "warn,sc_bridge=debug"
             } else {

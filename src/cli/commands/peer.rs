@@ -20,9 +20,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a peer until a signal comes.
 pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
-    for warning in &config.warnings {
-        eprintln!("warning: {warning}");
-    }
     if config.sidechannel.welcome_required && !config.sidechannel.owner_keys.contains_key(ENTRY_CHANNEL) {
         eprintln!(
             "[sidechannel] welcome required for non-entry channels; entry \"{ENTRY_CHANNEL}\" is open and does not require \

@@ -1,0 +1,232 @@
+//! The program from outside: what it prints, and the code it ends with.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// Where a store has its key.
+const KEY_FILE: &str = "db/keypair.json";
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The program, with stores below this place and no variables but what a test adds.
+    fn program(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_intercom"));
+        command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.program(args).output().expect("the program starts")
+    }
+
+    /// A store with the sample key, so that no test waits for a key to be stretched more often than it must.
+    fn with_key(self, store: &str) -> Place {
+        let key = self.path().join("stores").join(store).join(KEY_FILE);
+        fs::create_dir_all(key.parent().expect("a folder")).expect("writable");
+        fs::write(key, testing::vector_bytes("app/keypair.sample.json")).expect("writable");
+        self
+    }
+}
+
+/// A running peer, which is killed when the test ends before it does.
+struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        let mut child = command.stderr(Stdio::inherit()).spawn().expect("the program starts");
+        let out = BufReader::new(child.stdout.take().expect("is piped"));
+        Running { child, out }
+    }
+
+    /// Reads up to the line that begins so, and hands back all lines.
+    fn until(&mut self, begin: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.out.read_line(&mut line).expect("text") > 0, "ended before {begin:?}: {lines:#?}");
+            lines.push(line.trim_end().to_owned());
+            if line.starts_with(begin) {
+                return lines;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(done.expect("kill exists").success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ended with this code and, on standard error, one line that has these words.
+fn assert_fails(output: &Output, code: i32, words: &[&str]) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    let lines: Vec<_> = error.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(lines.len(), 1, "{error}");
+    for word in words {
+        assert!(lines[0].contains(word), "{word:?} is missing in: {error}");
+    }
+    assert!(!error.contains("panicked"), "{error}");
+}
+
+#[test]
+fn help_and_version_end_well() {
+    let place = Place::new();
+    for args in [&["--help"] as &[&str], &["-h"], &["help"], &["mystore", "--help"]] {
+        let output = place.run(args);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("--sc-bridge-token TOKEN") && text.contains("demo"), "{text}");
+    }
+    let version = place.run(&["--version"]);
+    assert_eq!(String::from_utf8_lossy(&version.stdout), format!("intercom {}\n", env!("CARGO_PKG_VERSION")));
+    let dht = place.run(&["dht", "--help"]);
+    assert!(String::from_utf8_lossy(&dht.stdout).contains("--bootstrap"));
+    assert!(!place.path().join("stores").exists());
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_one_line() {
+    let place = Place::new();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--sc-bridge", "1"], &["SC-Bridge requires --sc-bridge-token (auth is mandatory)."]),
+        (&["--sc-bridge-port", "http"], &["--sc-bridge-port", "\"http\""]),
+        (&["--subnet-bootstrap", "12"], &["Invalid --subnet-bootstrap. Provide 32-byte hex (64 chars)."]),
+        (&["--dht-bootstrap", "here"], &["--dht-bootstrap", "HOST:PORT"]),
+        (&["--sc-bridge", "--sc-bridge-token-file", "none"], &["--sc-bridge-token-file", "none"]),
+        (&["--sidechannel-welcome", "a:@none"], &["--sidechannel-welcome", "none"]),
+        (&["--sidechannel-owner", "a:b"], &["--sidechannel-owner", "64 hex digits"]),
+        (&["dht", "--prot", "1"], &["--prot", "--help"]),
+        (&["demo", "--never"], &["--never", "--help"]),
+    ];
+    for (args, words) in cases {
+        assert_fails(&place.run(args), 2, words);
+    }
+    assert!(!place.path().join("stores").exists(), "nothing is written before the flags are right");
+    let output = place.program(&["--sc-bridge", "1"]).env("SC_BRIDGE_PORT", "x").output().expect("starts");
+    assert_fails(&output, 2, &["SC_BRIDGE_PORT", "\"x\""]);
+}
+
+#[test]
+fn a_mistyped_flag_is_pointed_out_even_if_it_is_why_another_is_missing() {
+    let output = Place::new().run(&["--sc-bridge", "1", "--sc-bridge-tokn", "t"]);
+    assert_fails(&output, 2, &["SC-Bridge requires --sc-bridge-token"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("warning: unknown flag --sc-bridge-tokn is ignored; did you mean --sc-bridge-token?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_named() {
+    let place = Place::new();
+    fs::write(place.path().join("stores"), "a file").expect("writable");
+    assert_fails(&place.run(&["peer"]), 1, &["cannot write to store", "stores", "--peer-stores-directory"]);
+}
+
+#[test]
+fn a_corrupt_key_file_is_named_and_left_as_it_is() {
+    for content in ["", "{", r#"{"nonce":"00"}"#] {
+        let place = Place::new().with_key("peer");
+        let key = place.path().join("stores/peer").join(KEY_FILE);
+        fs::write(&key, content).expect("writable");
+        assert_fails(&place.run(&["peer"]), 1, &["keypair.json"]);
+        assert_eq!(fs::read_to_string(&key).expect("is there"), content);
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let place = Place::new().with_key("peer");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let output = place.run(&["--sc-bridge", "--sc-bridge-token=t", "--sc-bridge-port", &port]);
+    assert_fails(&output, 1, &["SC-Bridge failed to start", &port, "in use", "--sc-bridge-port"]);
+}
+
+/// The flags of a peer on a network that nobody answers in.
+const ALONE: [&str; 5] =
+    ["--dht-bootstrap=127.0.0.1:9", "--sc-bridge=1", "--sc-bridge-port=0", "--sc-bridge-cli=1", "--sc-bridge-token=t"];
+
+/// What follows `name` in the lines that a peer printed.
+fn value<'a>(lines: &'a [String], name: &str) -> &'a str {
+    lines.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name:?} is missing: {lines:#?}"))
+}
+
+#[test]
+fn a_peer_serves_its_bridge_without_a_network() {
+    let place = Place::new().with_key("peer");
+    let mut peer = Running::start(place.program(&ALONE));
+    let lines = peer.until("=================================");
+    assert_eq!(value(&lines, "Peer store: "), Path::new("stores/peer").display().to_string());
+    let address = value(&lines, "SC-Bridge: ws://").to_owned();
+    let mut bridge = std::net::TcpStream::connect(address).expect("the bridge listens");
+    std::io::Write::write_all(&mut bridge, b"GET / HTTP/1.1\r\n\r\n").expect("open");
+    let mut answer = String::new();
+    bridge.read_to_string(&mut answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_peer_well_and_its_identity_stays() {
+    let place = Place::new().with_key("peer");
+    let mut keys = Vec::new();
+    for signal in ["TERM", "INT"] {
+        let mut peer = Running::start(place.program(&ALONE));
+        let lines = peer.until("=================================");
+        keys.push(value(&lines, "Peer pubkey (hex): ").to_owned());
+        peer.signal(signal);
+        assert_eq!(peer.child.wait().expect("ends").code(), Some(0), "{signal}");
+    }
+    assert_eq!(keys[0], keys[1]);
+}
+
+#[test]
+fn a_store_is_used_by_one_peer_at_a_time() {
+    let place = Place::new().with_key("peer");
+    let mut peer = Running::start(place.program(&ALONE));
+    peer.until("=================================");
+    assert_fails(&place.run(&ALONE), 1, &["is in use", "--peer-store-name"]);
+    drop(peer);
+    Running::start(place.program(&ALONE)).until("=================================");
+}
+
+#[test]
+fn a_new_store_gets_a_key_once() {
+    let place = Place::new();
+    let mut peer = Running::start(place.program(&["fresh", "--dht-bootstrap=127.0.0.1:9"]));
+    let lines = peer.until("=================================");
+    assert!(lines[0].starts_with("Key pair exported to ") && lines[0].ends_with("keypair.json"), "{lines:#?}");
+    drop(peer);
+    let mut again = Running::start(place.program(&["fresh", "--dht-bootstrap=127.0.0.1:9"]));
+    let second = again.until("=================================");
+    assert_eq!(second[0], "=============== STARTING PEER ===============");
+    assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&second, "Peer pubkey (hex): "));
+}
