@@ -206,9 +206,14 @@ impl Core {
         Ok(None)
     }
 
+    /// Whether the peer's header has come: it has the keys, and is who it should be.
+    pub fn is_open(&self) -> bool {
+        self.established.as_ref().is_some_and(|established| established.pull.is_some())
+    }
+
     /// Whether the peer may end the stream here without having cut something off.
     pub fn may_end(&self) -> bool {
-        self.established.as_ref().is_some_and(|established| established.pull.is_some()) && !self.reader.is_mid_frame()
+        self.is_open() && !self.reader.is_mid_frame()
     }
 
     /// Returns whether the handshake is complete.

@@ -51,6 +51,8 @@ pub struct SecretStream<T> {
     sending: Bytes,
     /// Written to the transport, not flushed there.
     unflushed: bool,
+    /// A message that came together with the peer's header, while that was waited for.
+    early: Option<BytesMut>,
     remote_ended: bool,
     shutdown: bool,
     failed: bool,
@@ -114,6 +116,7 @@ impl<T: Transport> SecretStream<T> {
             sleep: None,
             sending: Bytes::new(),
             unflushed: false,
+            early: None,
             remote_ended: false,
             shutdown: false,
             failed: false,
@@ -136,6 +139,9 @@ impl<T: Transport> SecretStream<T> {
     ///
     /// The buffer is a part of what the transport read: a message kept for long should be copied if it is small.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<BytesMut>, Error>> {
+        if let Some(message) = self.early.take() {
+            return Poll::Ready(Ok(Some(message)));
+        }
         loop {
             return match ready!(self.poll_event(cx)) {
                 Ok(Some(Event::Message(message))) => Poll::Ready(Ok(Some(message))),
@@ -144,6 +150,34 @@ impl<T: Transport> SecretStream<T> {
                 Err(error) => Poll::Ready(Err(error)),
             };
         }
+    }
+
+    /// Ready when the peer's header came, which JavaScript calls `open`: messages may be sent before, but from here on it is
+    /// known that the peer is there and has the keys.
+    ///
+    /// # Errors
+    /// The stream failed or ended before.
+    pub fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while !self.core.is_open() {
+            let event = self.poll_event(cx);
+            match event {
+                Poll::Ready(Ok(Some(Event::Message(message)))) => self.early = Some(message),
+                Poll::Ready(Ok(Some(Event::Connected))) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                _ if self.core.is_open() => {}
+                Poll::Ready(Ok(None)) => return Poll::Ready(Err(Error::Truncated)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the peer's header came; see [`poll_opened`](Self::poll_opened). Cancel-safe.
+    ///
+    /// # Errors
+    /// The stream failed or ended before.
+    pub async fn opened(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_opened(cx)).await
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {

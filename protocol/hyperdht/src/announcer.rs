@@ -1,0 +1,154 @@
+//! Keeps a server known: at the three nodes closest to its key, which forward handshakes to it.
+
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crypto::KeyPair;
+use dht_rpc::{NodeId, QueryOptions, RequestOptions};
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::constants::command;
+use crate::dht::Inner;
+use crate::messages::{PeerRecord, RelayInfo};
+use crate::queries::{announce_at, unannounce_at};
+
+/// Nodes that a server announces itself at.
+const RELAYS: usize = 3;
+
+/// How often these are asked whether they are there, which also keeps the way open that they write to us by.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// After so many times the server announces itself anew: about five minutes.
+const PINGS: u32 = 100;
+
+/// Announces one server, again and again.
+pub(crate) struct Announcer {
+    dht: Arc<Inner>,
+    keys: KeyPair,
+    target: NodeId,
+    state: Mutex<State>,
+    refresh: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    relays: Vec<RelayInfo>,
+    relay_addresses: Vec<SocketAddrV4>,
+    /// The nodes of this announce, the last one and the one before.
+    generations: [HashMap<SocketAddrV4, ()>; 3],
+    closest: Vec<SocketAddrV4>,
+}
+
+impl Announcer {
+    pub(crate) fn new(dht: Arc<Inner>, keys: KeyPair, target: NodeId) -> Self {
+        Self { dht, keys, target, state: Mutex::default(), refresh: Notify::new() }
+    }
+
+    /// Nodes that forward to the server, and the server as they see it.
+    pub(crate) fn relays(&self) -> Vec<RelayInfo> {
+        self.state.lock().relays.clone()
+    }
+
+    /// Nodes that forward to the server, and the server itself if anybody can reach it; at most three.
+    pub(crate) fn relay_addresses(&self) -> Vec<SocketAddrV4> {
+        self.state.lock().relay_addresses.clone()
+    }
+
+    /// Announces now rather than in its time: the network has changed.
+    pub(crate) fn refresh(&self) {
+        self.refresh.notify_one();
+    }
+
+    fn record(&self) -> PeerRecord {
+        PeerRecord { public_key: self.keys.public_key, relay_addresses: Vec::new() }
+    }
+
+    /// Searches the closest nodes and announces there.
+    pub(crate) async fn update(&self) {
+        let nodes = {
+            let state = &mut *self.state.lock();
+            state.generations.rotate_right(1);
+            state.generations[0].clear();
+            state.closest.clone()
+        };
+        let mut query = self.dht.find_peer(self.target, QueryOptions { nodes, ..QueryOptions::default() });
+        query.finish().await;
+
+        let record = self.record();
+        let commits = query.closest_replies().iter().take(RELAYS).filter_map(|reply| {
+            let commit = announce_at(&self.dht, reply, self.target, &self.keys, &record, 0)?;
+            Some(async move { commit.await.is_ok().then_some(reply) })
+        });
+        let stored: Vec<_> = join_all(commits).await.into_iter().flatten().collect();
+
+        let own = self.dht.rpc.remote_address();
+        let dropped: Vec<SocketAddrV4> = {
+            let state = &mut *self.state.lock();
+            state.closest = query.closest_nodes();
+            state.relays =
+                stored.iter().map(|reply| RelayInfo { relay_address: reply.from, peer_address: reply.to }).collect();
+            state.relay_addresses = own.into_iter().chain(stored.iter().map(|reply| reply.from)).take(RELAYS).collect();
+            let [current, last, _] = &mut state.generations;
+            current.extend(stored.iter().map(|reply| (reply.from, ())));
+            last.keys().filter(|node| !current.contains_key(*node)).copied().collect()
+        };
+        tracing::debug!(relays = stored.len(), "announced");
+        self.unannounce(dropped).await;
+    }
+
+    /// Keeps the server announced, for ever.
+    pub(crate) async fn run(&self) {
+        let mut online = self.dht.online.subscribe();
+        loop {
+            self.watch().await;
+            self.update().await;
+            // The sender is part of the node, which we hold.
+            let _ = online.wait_for(|online| *online).await;
+        }
+    }
+
+    /// Watches the nodes that we are announced at, until it is time for others.
+    async fn watch(&self) {
+        for _ in 0..PINGS {
+            let nodes = self.current();
+            let pings = nodes.iter().map(|node| self.dht.rpc.ping(*node, RequestOptions::default()));
+            let alive = join_all(pings).await.iter().filter(|reply| reply.is_ok()).count();
+            if alive < nodes.len().min(RELAYS) {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PING_INTERVAL) => {}
+                () = self.refresh.notified() => return,
+            }
+        }
+    }
+
+    fn current(&self) -> Vec<SocketAddrV4> {
+        self.state.lock().generations[0].keys().copied().collect()
+    }
+
+    /// Takes the announce back.
+    pub(crate) async fn stop(&self) {
+        let nodes = self.current();
+        self.unannounce(nodes).await;
+    }
+
+    async fn unannounce(&self, nodes: Vec<SocketAddrV4>) {
+        join_all(nodes.into_iter().map(|node| self.unannounce_one(node))).await;
+    }
+
+    async fn unannounce_one(&self, node: SocketAddrV4) {
+        let options = RequestOptions { target: Some(self.target), ..RequestOptions::default() };
+        let Ok(reply) = self.dht.rpc.request(node, command::FIND_PEER, options).await else { return };
+        if reply.value.is_some()
+            && let Some(unannounce) = unannounce_at(&self.dht, &reply, self.target, &self.keys)
+        {
+            // The entry expires if this fails.
+            let _ = unannounce.await;
+        }
+    }
+}

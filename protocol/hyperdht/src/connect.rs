@@ -1,0 +1,224 @@
+//! Connecting to a peer: find a node that forwards to it, shake hands through that node, and choose the way.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crypto::noise::Session;
+use dht_rpc::{NodeId, Query, QueryOptions, RequestOptions, SocketId};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use secret_stream::SecretStream;
+use udx::{StreamOptions, UdxSocket, UdxStream};
+
+use crate::constants::{code, command, firewall};
+use crate::dht::{ConnectOptions, Connection, Inner, now};
+use crate::error::ConnectError;
+use crate::holepuncher;
+use crate::messages::{Handshake, Mode, NoisePayload, UdxInfo};
+use crate::noise::NoiseWrap;
+use crate::path::{Path, View, select};
+
+/// Handshakes that are tried at once, through different nodes.
+const MAX_PARALLEL: usize = 2;
+
+/// How often the search for the peer writes to a node that does not answer.
+const FIND_TRIES: u32 = 3;
+
+/// How long the nodes that are known to forward to the peer are tried alone, before others are searched beside.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long the server has to write to us.
+const PASSIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The answer to a handshake, as it came back through a node.
+struct Answer {
+    /// The node that was asked.
+    relay_address: SocketAddrV4,
+    server_address: SocketAddrV4,
+    client_address: SocketAddrV4,
+    noise: Bytes,
+}
+
+/// A handshake that is complete.
+struct Agreed {
+    answer: Answer,
+    payload: NoisePayload,
+    session: Session,
+    remote_id: u32,
+}
+
+/// Connects to the peer with this key.
+pub(crate) async fn connect(
+    dht: &Arc<Inner>,
+    remote_public_key: [u8; 32],
+    options: ConnectOptions,
+) -> Result<Connection, ConnectError> {
+    let keys = options.key_pair.unwrap_or_else(|| dht.key_pair.clone());
+    let public_key = keys.public_key;
+    let stream = dht.rpc.udx().create_stream(StreamOptions { accept: true, ..StreamOptions::default() })?;
+
+    let own = dht.rpc.remote_address();
+    let local = if options.local_connection { dht.local_addresses() } else { Vec::new() };
+    let payload = NoisePayload {
+        addresses4: own.into_iter().chain(local.iter().copied()).collect(),
+        udx: Some(UdxInfo::new(stream.id(), false)),
+        secret_stream: Some(1),
+        ..NoisePayload::new(code::NONE, if own.is_some() { firewall::OPEN } else { firewall::UNKNOWN })
+    };
+    // One message for all attempts: the server answers the first, and repeats that answer to the others.
+    let mut handshake = NoiseWrap::initiator(keys, remote_public_key);
+    let noise = Bytes::from(handshake.send(&payload).map_err(|_| ConnectError::HandshakeInvalid)?);
+
+    let (agreed, tried) = tokio::select! {
+        found = find_and_shake(dht, &remote_public_key, &options.relay_addresses, &noise, handshake) => found?,
+        () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
+    };
+    let view = View {
+        payload: &agreed.payload,
+        relay_address: agreed.answer.relay_address,
+        server_address: agreed.answer.server_address,
+        client_address: agreed.answer.client_address,
+        open: own.is_some(),
+        local: &local,
+    };
+    let (socket, addr) = tokio::select! {
+        biased;
+        // The server may have found its way to us already.
+        first = stream.first_packet() => first.map_err(udx::Error::from)?,
+        way = find_way(dht, select(&view), &stream) => way?,
+        () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
+    };
+    stream.connect(&socket, agreed.remote_id, addr)?;
+    let options = secret_stream::Options { keep_alive: dht.keep_alive, ..secret_stream::Options::default() };
+    let mut connection = SecretStream::from_session(stream, agreed.session, public_key, options);
+    connection.opened().await?;
+
+    let relays = agreed.payload.relay_addresses.filter(|relays| !relays.is_empty()).unwrap_or(tried);
+    dht.state.lock().relays.insert(remote_public_key, relays, now());
+    Ok(connection)
+}
+
+/// Opens the way: from which socket to which address the stream is to be connected.
+async fn find_way(dht: &Arc<Inner>, path: Path, stream: &UdxStream) -> Result<(UdxSocket, SocketAddr), ConnectError> {
+    let socket = |id| dht.rpc.socket(id).ok_or(ConnectError::NodeDestroyed);
+    match path {
+        Path::Direct(addr) => Ok((socket(dht.rpc.request_socket())?, SocketAddr::V4(addr))),
+        Path::Passive => tokio::time::timeout(PASSIVE_TIMEOUT, stream.first_packet())
+            .await
+            .map_err(|_| ConnectError::HolepunchAborted)?
+            .map_err(|reason| udx::Error::from(reason).into()),
+        Path::Lan(addr) => {
+            let reply = dht.rpc.ping(addr, RequestOptions::default()).await;
+            reply.map_err(|_| ConnectError::HolepunchAborted)?;
+            Ok((socket(SocketId::SERVER)?, SocketAddr::V4(addr)))
+        }
+        Path::Holepunch => holepuncher::punch().await.map(|(socket, addr)| (socket, SocketAddr::V4(addr))),
+    }
+}
+
+/// Searches nodes that know the peer and shakes hands through the first that gets an answer. Also returns the nodes that were
+/// tried.
+async fn find_and_shake(
+    dht: &Arc<Inner>,
+    remote_public_key: &[u8; 32],
+    given: &[SocketAddrV4],
+    noise: &Bytes,
+    handshake: NoiseWrap,
+) -> Result<(Agreed, Vec<SocketAddrV4>), ConnectError> {
+    let target = crypto::hash(&[remote_public_key]);
+    let known = known_relays(dht, remote_public_key, &target, given);
+    let mut head_start = Box::pin(tokio::time::sleep(HEAD_START));
+    let mut waiting: VecDeque<SocketAddrV4> = known.iter().copied().collect();
+    let mut tried = Vec::new();
+    let mut seen: HashSet<SocketAddrV4> = known.iter().copied().collect();
+    let mut attempts = FuturesUnordered::new();
+    let mut query: Option<Query> = None;
+    let mut searched = false;
+
+    loop {
+        while attempts.len() < MAX_PARALLEL
+            && let Some(node) = waiting.pop_front()
+        {
+            tried.push(node);
+            attempts.push(shake(dht, target, noise, node));
+        }
+        if attempts.is_empty() && query.is_none() {
+            if searched {
+                break;
+            }
+            query = Some(search(dht, target));
+        }
+        tokio::select! {
+            Some(answer) = attempts.next(), if !attempts.is_empty() => {
+                if let Some(answer) = answer
+                    && let Some(agreed) = agree(&handshake, answer)?
+                {
+                    return Ok((agreed, tried));
+                }
+            }
+            reply = async { query.as_mut().expect("guarded").next().await }, if query.is_some() => match reply {
+                Some(reply) => waiting.extend(Inner::found_peer(&reply).map(|f| f.from).filter(|node| seen.insert(*node))),
+                None => {
+                    query = None;
+                    searched = true;
+                }
+            },
+            () = &mut head_start, if query.is_none() && !searched => query = Some(search(dht, target)),
+        }
+    }
+    Err(if tried.is_empty() { ConnectError::PeerNotFound } else { ConnectError::PeerConnectionFailed })
+}
+
+fn search(dht: &Arc<Inner>, target: NodeId) -> Query {
+    dht.find_peer(target, QueryOptions { tries: Some(FIND_TRIES), ..QueryOptions::default() })
+}
+
+/// Nodes that probably forward to the peer: it announced itself at this very node, or we are told so, or did connect by them.
+fn known_relays(dht: &Inner, public_key: &[u8; 32], target: &NodeId, given: &[SocketAddrV4]) -> Vec<SocketAddrV4> {
+    let state = &mut *dht.state.lock();
+    if let Some(relay) = state.forwards.relay(target, now()) {
+        return vec![relay];
+    }
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    state.relays.get(public_key, now()).cloned().unwrap_or_default()
+}
+
+/// Sends the handshake through a node.
+async fn shake(dht: &Inner, target: NodeId, noise: &Bytes, node: SocketAddrV4) -> Option<Answer> {
+    let message = Handshake { mode: Mode::FromClient, noise, peer_address: None, relay_address: None };
+    let options =
+        RequestOptions { target: Some(target), value: Some(message.encode().into()), ..RequestOptions::default() };
+    let reply = dht.rpc.request(node, command::PEER_HANDSHAKE, options).await.ok()?;
+    let value = reply.value?;
+    let answer = Handshake::decode(&value).ok().filter(|m| m.mode == Mode::Reply && !m.noise.is_empty())?;
+    Some(Answer {
+        relay_address: node,
+        server_address: answer.peer_address.unwrap_or(node),
+        client_address: reply.to,
+        noise: value.slice_ref(answer.noise),
+    })
+}
+
+/// What the peer's answer says; `None` when it is not the peer's, in which case another node may bring the right one.
+fn agree(handshake: &NoiseWrap, answer: Answer) -> Result<Option<Agreed>, ConnectError> {
+    let mut handshake = handshake.clone();
+    let Ok(payload) = handshake.recv(&answer.noise) else {
+        tracing::debug!(node = %answer.relay_address, "answer to a handshake is not the peer's");
+        return Ok(None);
+    };
+    if payload.version != 1 {
+        return Err(ConnectError::ServerIncompatible);
+    }
+    if payload.error != code::NONE {
+        return Err(ConnectError::ServerError(payload.error));
+    }
+    let remote_id =
+        payload.udx.and_then(|udx| u32::try_from(udx.id).ok()).ok_or(ConnectError::ServerError(code::NONE))?;
+    let session = handshake.finish().map_err(|_| ConnectError::HandshakeInvalid)?;
+    Ok(Some(Agreed { answer, payload, session, remote_id }))
+}

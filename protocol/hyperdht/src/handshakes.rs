@@ -1,0 +1,140 @@
+//! The handshakes of one server: each is answered once, and the same again for as long as it may be repeated.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::holepuncher::Responder;
+
+/// How long the answer to a handshake is kept when nothing more happens to it. A client repeats a handshake, and sends it
+/// through several nodes; all of these get the same answer, for there is only one stream.
+pub(crate) const CLEAR_WAIT: Duration = Duration::from_secs(10);
+
+/// Handshakes that a server keeps; further ones are not answered until some have expired.
+pub const MAX_HANDSHAKES: usize = 16_384;
+
+/// The answer to a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is not answered: it is damaged, or its sender is not wanted.
+    Ignored,
+    /// This Noise message.
+    Reply(Arc<[u8]>),
+}
+
+/// One handshake.
+pub(crate) struct Slot {
+    /// Its place in the list, which hole punching messages name.
+    pub(crate) id: usize,
+    pub(crate) outcome: watch::Sender<Option<Outcome>>,
+    /// Answers hole punching messages.
+    pub(crate) responder: OnceLock<Responder>,
+}
+
+/// All handshakes of a server.
+#[derive(Default)]
+pub(crate) struct Handshakes {
+    /// By the hash of their bytes.
+    by_noise: HashMap<[u8; 32], Arc<Slot>>,
+    slots: Vec<Option<([u8; 32], Arc<Slot>)>>,
+    free: BTreeSet<usize>,
+    expiring: VecDeque<(Instant, usize)>,
+}
+
+/// What is known of a handshake.
+pub(crate) enum Known {
+    /// It is the first time: the caller has to answer it.
+    New(Arc<Slot>),
+    /// It was answered, or is being answered.
+    Repeated(Arc<Slot>),
+}
+
+impl Handshakes {
+    /// The slot of the handshake with these bytes; `None` when there are too many.
+    pub(crate) fn slot(&mut self, noise: &[u8], now: Instant) -> Option<Known> {
+        self.expire(now);
+        let key = crypto::hash(&[noise]);
+        if let Some(slot) = self.by_noise.get(&key) {
+            return Some(Known::Repeated(slot.clone()));
+        }
+        if self.by_noise.len() >= MAX_HANDSHAKES {
+            return None;
+        }
+        let id = self.free.pop_first().unwrap_or(self.slots.len());
+        let slot = Arc::new(Slot { id, outcome: watch::Sender::new(None), responder: OnceLock::new() });
+        let entry = Some((key, slot.clone()));
+        match self.slots.get_mut(id) {
+            Some(free) => *free = entry,
+            None => self.slots.push(entry),
+        }
+        self.by_noise.insert(key, slot.clone());
+        Some(Known::New(slot))
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Slot>> {
+        let (_, slot) = self.slots.get(usize::try_from(id).ok()?)?.as_ref()?;
+        Some(slot.clone())
+    }
+
+    /// Nothing more happens to a handshake: it is forgotten after [`CLEAR_WAIT`].
+    pub(crate) fn clear_later(&mut self, slot: &Slot, now: Instant) {
+        self.expiring.push_back((now + CLEAR_WAIT, slot.id));
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((_, id)) = self.expiring.front().copied().filter(|(at, _)| *at <= now) {
+            self.expiring.pop_front();
+            if let Some((key, _)) = self.slots.get_mut(id).and_then(Option::take) {
+                self.by_noise.remove(&key);
+                self.free.insert(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_slot(handshakes: &mut Handshakes, noise: &[u8], now: Instant) -> Option<Arc<Slot>> {
+        match handshakes.slot(noise, now)? {
+            Known::New(slot) => Some(slot),
+            Known::Repeated(_) => None,
+        }
+    }
+
+    #[test]
+    fn the_same_bytes_are_the_same_handshake_for_a_while() {
+        let start = Instant::now();
+        let mut handshakes = Handshakes::default();
+        let slot = new_slot(&mut handshakes, b"one", start).expect("new");
+        assert!(new_slot(&mut handshakes, b"one", start + Duration::from_secs(60)).is_none(), "still being answered");
+        handshakes.clear_later(&slot, start);
+        assert!(new_slot(&mut handshakes, b"one", start + CLEAR_WAIT - Duration::from_millis(1)).is_none());
+        assert!(new_slot(&mut handshakes, b"one", start + CLEAR_WAIT).is_some());
+    }
+
+    #[test]
+    fn places_are_used_again_from_the_front() {
+        let now = Instant::now();
+        let mut handshakes = Handshakes::default();
+        let slots: Vec<_> = (0..3u8).map(|i| new_slot(&mut handshakes, &[i], now).expect("new")).collect();
+        assert_eq!(slots.iter().map(|slot| slot.id).collect::<Vec<_>>(), [0, 1, 2]);
+        handshakes.clear_later(&slots[1], now);
+        let later = now + CLEAR_WAIT;
+        assert_eq!(new_slot(&mut handshakes, b"next", later).map(|slot| slot.id), Some(1));
+        assert!(handshakes.get(1).is_some() && handshakes.get(3).is_none() && handshakes.get(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn a_flood_is_not_remembered() {
+        let now = Instant::now();
+        let mut handshakes = Handshakes::default();
+        for i in 0..MAX_HANDSHAKES as u64 * 2 {
+            handshakes.slot(&i.to_le_bytes(), now);
+        }
+        assert_eq!((handshakes.by_noise.len(), handshakes.slots.len()), (MAX_HANDSHAKES, MAX_HANDSHAKES));
+    }
+}

@@ -1,0 +1,396 @@
+//! Servers: peers that others connect to by their key.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crypto::KeyPair;
+use crypto::noise::Session;
+use dht_rpc::{IncomingRequest, NodeId, ReplyOptions};
+use parking_lot::Mutex;
+use secret_stream::SecretStream;
+use tokio::sync::{mpsc, watch};
+use udx::{StreamOptions, UdxSocket, UdxStream};
+
+use crate::addresses::{is_private, match_address};
+use crate::announcer::Announcer;
+use crate::constants::{code, firewall};
+use crate::dht::{Connection, Inner, now};
+use crate::error::ListenError;
+use crate::handshakes::{Handshakes, Known, Outcome, Slot};
+use crate::holepuncher::Responder;
+use crate::messages::{Handshake, Holepunch, HolepunchInfo, Mode, NoisePayload, PeerRecord, UdxInfo};
+use crate::noise::{NoiseWrap, holepunch_secret};
+use crate::secure_payload::SecurePayload;
+
+/// How long a client has to write to its stream after the handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections that wait to be accepted; further ones are destroyed.
+pub const ACCEPT_BACKLOG: usize = 1024;
+
+/// Decides by the client's key, its payload and its address whether a handshake is ignored (`true`). It must not take long.
+pub type Firewall = Arc<dyn Fn(&[u8; 32], &NoisePayload, SocketAddrV4) -> bool + Send + Sync>;
+
+/// How a server treats its clients.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// Decides whether a handshake is ignored; `None` lets everybody in.
+    pub firewall: Option<Firewall>,
+    /// Tells clients our addresses in local networks.
+    pub share_local_address: bool,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { firewall: None, share_local_address: true }
+    }
+}
+
+impl std::fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerOptions").field("share_local_address", &self.share_local_address).finish_non_exhaustive()
+    }
+}
+
+/// Accepts connections to a key. It stops listening when it is dropped; [`Server::close`] also tells the network so.
+pub struct Server {
+    dht: Arc<Inner>,
+    options: ServerOptions,
+    listening: Mutex<Option<Arc<Listening>>>,
+    sender: Mutex<Option<mpsc::Sender<Connection>>>,
+    accepted: tokio::sync::Mutex<mpsc::Receiver<Connection>>,
+    /// Set when no connection will come any more.
+    closed: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("public_key", &self.public_key()).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(crate) fn new(dht: Arc<Inner>, options: ServerOptions) -> Self {
+        let (sender, accepted) = mpsc::channel(ACCEPT_BACKLOG);
+        Self {
+            dht,
+            options,
+            listening: Mutex::new(None),
+            sender: Mutex::new(Some(sender)),
+            accepted: tokio::sync::Mutex::new(accepted),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    /// Announces the key and accepts connections to it. Returns when the nodes closest to it know.
+    ///
+    /// # Errors
+    /// When the server listens already or was closed, another one of this node has the key, or the node was destroyed.
+    pub async fn listen(&self, keys: KeyPair) -> Result<(), ListenError> {
+        if self.dht.rpc.is_destroyed() {
+            return Err(ListenError::NodeDestroyed);
+        }
+        let listening = {
+            let Some(connections) = self.sender.lock().take() else { return Err(ListenError::AlreadyListening) };
+            let target = crypto::hash(&[&keys.public_key]);
+            let record = PeerRecord { public_key: keys.public_key, relay_addresses: Vec::new() };
+            let state = &mut *self.dht.state.lock();
+            if state.servers.get(&target).is_some_and(|server| server.strong_count() > 0) {
+                *self.sender.lock() = Some(connections);
+                return Err(ListenError::KeyPairAlreadyUsed);
+            }
+            let listening = Arc::new(Listening {
+                announcer: Announcer::new(self.dht.clone(), keys.clone(), target),
+                dht: self.dht.clone(),
+                options: self.options.clone(),
+                keys,
+                target,
+                handshakes: Mutex::default(),
+                connections: Mutex::new(Some(connections)),
+                stopped: self.closed.clone(),
+            });
+            state.forwards.retain(target, record.encode());
+            state.servers.insert(target, Arc::downgrade(&listening));
+            listening
+        };
+        *self.listening.lock() = Some(listening.clone());
+
+        listening.announcer.update().await;
+        if self.dht.rpc.is_destroyed() {
+            return Err(ListenError::NodeDestroyed);
+        }
+        tokio::spawn(async move {
+            let mut stopped = listening.stopped.subscribe();
+            tokio::select! {
+                () = listening.announcer.run() => {}
+                () = listening.dht.rpc.closed() => listening.stop(),
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// The next connection; `None` when the server is closed. Cancel-safe.
+    pub async fn accept(&self) -> Option<Connection> {
+        self.accepted.lock().await.recv().await
+    }
+
+    /// The key that the server listens at.
+    pub fn public_key(&self) -> Option<[u8; 32]> {
+        self.listening.lock().as_ref().map(|listening| listening.keys.public_key)
+    }
+
+    /// Nodes that forward handshakes to the server now.
+    pub fn relay_addresses(&self) -> Vec<SocketAddrV4> {
+        self.listening.lock().as_ref().map(|listening| listening.announcer.relay_addresses()).unwrap_or_default()
+    }
+
+    /// Announces the server anew, for instance because the machine's network has changed.
+    pub fn refresh(&self) {
+        if let Some(listening) = &*self.listening.lock() {
+            listening.announcer.refresh();
+        }
+    }
+
+    /// Stops listening and takes the announce back. Connections that were accepted stay.
+    pub async fn close(&self) {
+        let listening = self.listening.lock().clone();
+        self.sender.lock().take();
+        self.closed.send_replace(true);
+        if let Some(listening) = listening {
+            listening.close().await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.closed.send_replace(true);
+        if let Some(listening) = self.listening.lock().take() {
+            listening.stop();
+        }
+    }
+}
+
+/// A server that is known to the network.
+pub(crate) struct Listening {
+    dht: Arc<Inner>,
+    options: ServerOptions,
+    keys: KeyPair,
+    target: NodeId,
+    announcer: Announcer,
+    handshakes: Mutex<Handshakes>,
+    connections: Mutex<Option<mpsc::Sender<Connection>>>,
+    stopped: watch::Sender<bool>,
+}
+
+/// A handshake that was answered, and what is needed to connect.
+struct Prepared {
+    stream: UdxStream,
+    session: Session,
+    remote_id: u32,
+    /// Where to write to; otherwise the client writes first.
+    connect_to: Option<(UdxSocket, SocketAddrV4)>,
+}
+
+impl Listening {
+    /// Takes no more connections.
+    fn stop(&self) {
+        self.stopped.send_replace(true);
+        self.connections.lock().take();
+        let state = &mut *self.dht.state.lock();
+        state.forwards.release(&self.target);
+        // Another server may listen with this key by now.
+        let is_ours = |server: &std::sync::Weak<Self>| std::ptr::eq(server.as_ptr(), self);
+        if state.servers.get(&self.target).is_some_and(is_ours) {
+            state.servers.remove(&self.target);
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.stop();
+        tokio::select! {
+            () = self.announcer.stop() => {}
+            () = self.dht.rpc.closed() => {}
+        }
+    }
+
+    /// Answers a handshake, or repeats the answer.
+    pub(crate) fn on_handshake(self: Arc<Self>, message: &Handshake<'_>, request: &IncomingRequest) {
+        if message.noise.is_empty() {
+            return;
+        }
+        // This must come before any waiting: a repeated handshake must find the first one.
+        let Some(known) = self.handshakes.lock().slot(message.noise, now()) else { return };
+        let route = Route { mode: message.mode, peer: message.peer_address, relay: message.relay_address };
+        let request = request.clone();
+        match known {
+            Known::Repeated(slot) => {
+                let mut outcome = slot.outcome.subscribe();
+                if let Some(outcome) = &*outcome.borrow_and_update() {
+                    route.answer(&request, outcome);
+                    return;
+                }
+                tokio::spawn(async move {
+                    if let Ok(outcome) = outcome.wait_for(Option::is_some).await
+                        && let Some(outcome) = &*outcome
+                    {
+                        route.answer(&request, outcome);
+                    }
+                });
+            }
+            Known::New(slot) => {
+                let noise = message.noise.to_vec();
+                tokio::spawn(async move { self.serve(&slot, &noise, route, &request).await });
+            }
+        }
+    }
+
+    async fn serve(&self, slot: &Slot, noise: &[u8], route: Route, request: &IncomingRequest) {
+        let (outcome, prepared) = match self.prepare(slot, noise, route, request) {
+            Some((reply, prepared)) => (Outcome::Reply(reply.into()), prepared),
+            None => (Outcome::Ignored, None),
+        };
+        route.answer(request, &outcome);
+        slot.outcome.send_replace(Some(outcome));
+        if let Some(prepared) = prepared {
+            self.connect(prepared).await;
+        }
+        self.handshakes.lock().clear_later(slot, now());
+    }
+
+    /// The answer to a handshake, and what is needed to connect unless the answer refuses.
+    fn prepare(
+        &self,
+        slot: &Slot,
+        noise: &[u8],
+        route: Route,
+        request: &IncomingRequest,
+    ) -> Option<(Vec<u8>, Option<Prepared>)> {
+        let client = route.peer.unwrap_or(request.from());
+        let direct = route.peer.is_none();
+
+        let mut handshake = NoiseWrap::responder(self.keys.clone());
+        let remote =
+            handshake.recv(noise).inspect_err(|error| tracing::debug!(%client, %error, "bad handshake")).ok()?;
+        let remote_key = *handshake.remote_public_key()?;
+        if self.options.firewall.as_ref().is_some_and(|refuses| refuses(&remote_key, &remote, client)) {
+            return None;
+        }
+
+        let own = self.dht.rpc.remote_address();
+        let local = if self.options.share_local_address { self.dht.local_addresses() } else { Vec::new() };
+        let relay_addresses = self.announcer.relay_addresses();
+        let mut payload = NoisePayload {
+            holepunch: own.is_none().then(|| HolepunchInfo { id: slot.id as u64, relays: self.announcer.relays() }),
+            addresses4: own.into_iter().chain(local.iter().copied()).collect(),
+            udx: Some(UdxInfo::new(0, false)),
+            secret_stream: Some(1),
+            relay_addresses: (!relay_addresses.is_empty()).then_some(relay_addresses),
+            ..NoisePayload::new(code::NONE, if own.is_some() { firewall::OPEN } else { firewall::UNKNOWN })
+        };
+        let Ok(remote_id) = remote_stream(&remote).inspect_err(|code| payload.error = *code) else {
+            return Some((handshake.send(&payload).ok()?, None));
+        };
+
+        let options = StreamOptions { accept: true, ..StreamOptions::default() };
+        let stream = self.dht.rpc.udx().create_stream(options).ok()?;
+        payload.udx = Some(UdxInfo::new(stream.id(), false));
+        let reply = handshake.send(&payload).ok()?;
+        let session = handshake.finish().ok()?;
+
+        let connect_to = if direct {
+            Some((self.dht.rpc.socket(request.socket())?, client))
+        } else if remote.firewall == firewall::OPEN {
+            Some((self.dht.rpc.socket(self.dht.rpc.request_socket())?, client))
+        } else {
+            None
+        };
+        // In the same network the client finds the way alone, and must not be told that there is none.
+        let same_network = client.ip() == request.to().ip() && {
+            let private: Vec<_> = remote.addresses4.iter().copied().filter(|addr| is_private(*addr.ip())).collect();
+            match_address(&local, &private).is_some()
+        };
+        if connect_to.is_none() && own.is_none() && !same_network {
+            let secure = SecurePayload::new(holepunch_secret(&session));
+            // The slot is new, and so without a responder.
+            let _ = slot.responder.set(Responder::new(secure));
+        }
+        Some((reply, Some(Prepared { stream, session, remote_id, connect_to })))
+    }
+
+    /// Connects the stream, once it is known where to, and hands it to whoever accepts.
+    async fn connect(&self, prepared: Prepared) {
+        let Prepared { stream, session, remote_id, connect_to } = prepared;
+        let mut stopped = self.stopped.subscribe();
+        let (socket, addr) = match connect_to {
+            Some((socket, addr)) => (socket, SocketAddr::V4(addr)),
+            None => tokio::select! {
+                first = stream.first_packet() => match first {
+                    Ok(first) => first,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep(CONNECT_TIMEOUT) => return,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            },
+        };
+        if let Err(error) = stream.connect(&socket, remote_id, addr) {
+            tracing::debug!(%addr, %error, "stream not connected");
+            return;
+        }
+        let options = secret_stream::Options { keep_alive: self.dht.keep_alive, ..secret_stream::Options::default() };
+        let connection = SecretStream::from_session(stream, session, self.keys.public_key, options);
+        let connections = self.connections.lock().clone();
+        if let Some(connections) = connections
+            && connections.try_send(connection).is_err()
+        {
+            tracing::warn!(%addr, "connection dropped: nobody accepts");
+        }
+    }
+
+    /// Answers a hole punching message.
+    pub(crate) fn on_holepunch(&self, message: &Holepunch<'_>, request: &IncomingRequest) {
+        let Some(client) = message.peer_address else { return };
+        let Some(slot) = self.handshakes.lock().get(message.id) else { return };
+        let Some(responder) = slot.responder.get() else { return };
+        let answer = responder.respond(message.payload, &mut self.dht.state.lock().rng);
+        if let Some(payload) = answer {
+            let value =
+                Holepunch { mode: Mode::FromServer, id: 0, payload: &payload, peer_address: Some(client) }.encode();
+            request.relay(value.into(), request.from(), None);
+        }
+    }
+}
+
+/// The stream that the client made, or the code of the error that answers it.
+fn remote_stream(remote: &NoisePayload) -> Result<u32, u64> {
+    if remote.version != 1 {
+        return Err(code::VERSION_MISMATCH);
+    }
+    let udx = remote.udx.ok_or(code::ABORTED)?;
+    u32::try_from(udx.id).map_err(|_| code::ABORTED)
+}
+
+/// How a handshake came here, and so how the answer goes back.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    mode: Mode,
+    peer: Option<SocketAddrV4>,
+    relay: Option<SocketAddrV4>,
+}
+
+impl Route {
+    fn answer(&self, request: &IncomingRequest, outcome: &Outcome) {
+        let Outcome::Reply(noise) = outcome else { return };
+        let message = |mode, peer_address| Handshake { mode, noise, peer_address, relay_address: None }.encode();
+        match (self.mode, self.relay) {
+            (Mode::FromClient, _) => request.reply(Some(message(Mode::Reply, None).into()), ReplyOptions::bare()),
+            (Mode::FromRelay, _) => request.relay(message(Mode::FromServer, self.peer).into(), request.from(), None),
+            (Mode::FromSecondRelay, Some(first)) => {
+                request.relay(message(Mode::FromServer, self.peer).into(), first, None);
+            }
+            _ => {}
+        }
+    }
+}
