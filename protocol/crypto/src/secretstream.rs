@@ -284,3 +284,38 @@ impl fmt::Debug for Pull {
         f.debug_struct("Pull").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Pull, Push, TAG_FINAL, TAG_MESSAGE, TAG_PUSH, TAG_REKEY};
+
+    /// What libsodium 1.0.20 and 1.0.21 seal under the key 01.. and header 02..; before the sixth the counter is set to its end.
+    const SEALED: [(&str, u8, &str); 7] = [
+        ("one", TAG_MESSAGE, "92ecb01e4f736699308a9f8312be64d105da1e3b"),
+        ("two", TAG_REKEY, "b1d60dc1140958cde31f1f184c09903c019eb7c1"),
+        ("three", TAG_PUSH, "d0360b8e5ba5886eb6ce17c8552ac6f6bfdbf7cc8ff2"),
+        ("four", TAG_FINAL, "85f72a303362ca104846c7d65b9450096cb9fcb9a8"),
+        ("five", TAG_MESSAGE, "58e0b448aa7882a3197276f3b62662f6b066f7a539"),
+        (
+            "last of the counter",
+            TAG_MESSAGE,
+            "e52ba1ad7fdd3af1055fbfea7fd3f2feccc1d9c40c73a37965ceb971ebc515c690cd6f33",
+        ),
+        ("under a new key", TAG_MESSAGE, "2663bd09d97fd531e1a57f60ad0543f429be0a7443fcfa3f5486174114567dc5"),
+    ];
+
+    #[test]
+    fn tags_and_the_end_of_the_counter_change_the_key_as_in_libsodium() {
+        let (mut push, mut pull) = (Push::new(&[1; 32], &[2; 24]), Pull::new(&[1; 32], &[2; 24]));
+        for (index, (message, tag, sealed)) in SEALED.into_iter().enumerate() {
+            if index == 5 {
+                push.0.nonce[..4].fill(0xff);
+                pull.0.nonce[..4].fill(0xff);
+            }
+            let mut buffer = push.seal_tagged(message.as_bytes(), tag);
+            assert_eq!(testing::hex(&buffer), sealed, "{message}");
+            let (opened, range) = pull.open_in_place(&mut buffer).expect("authentic");
+            assert_eq!((opened, &buffer[range]), (tag, message.as_bytes()));
+        }
+    }
+}
