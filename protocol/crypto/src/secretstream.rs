@@ -118,7 +118,7 @@ impl Drop for State {
 }
 
 /// From how many bytes on the vectorised authenticator is the faster one.
-const VECTORISED: usize = 4096;
+const VECTORISED: usize = 5120;
 
 type Cipher = ChaChaCore<R20, Ietf>;
 

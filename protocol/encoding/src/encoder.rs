@@ -111,6 +111,8 @@ impl Encoder {
     }
 
     /// An integer whose encodings sort as the integers do (`compact-encoding`'s `lexint`).
+    ///
+    /// Like JavaScript's, it keeps 44 bits: an odd integer above 2^44 may be read back as a lesser neighbour.
     pub fn lexint(&mut self, value: u64) -> &mut Self {
         lexint::encode(&mut self.bytes, value);
         self
