@@ -179,6 +179,7 @@ impl<N: Network> Driver<N> {
 
     /// Runs until the swarm is destroyed or all its handles are gone.
     pub(crate) async fn run(mut self) {
+        let mut online = self.network.online();
         loop {
             self.act();
             self.publish();
@@ -195,12 +196,12 @@ impl<N: Network> Driver<N> {
                 Some(event) = self.reports.recv() => self.event(event),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => reap(ended),
                 () = sleep_until(deadline.map_or_else(Instant::now, Instant::from_std)), if deadline.is_some() => self.tick(),
-                () = self.network.changed(), if matches!(self.phase, Phase::Running) => {
-                    tracing::debug!("network changed");
+                online = back_online(&mut online) => if online {
+                    tracing::debug!("the network can be reached again");
                     self.core.probe_all();
                     self.topics.refresh_all(&self.core);
                     self.start_queries();
-                }
+                },
             }
         }
         self.shared.close();
@@ -473,6 +474,15 @@ impl<N: Network> Driver<N> {
             }
             Phase::Running | Phase::Leaving | Phase::Closing => false,
         }
+    }
+}
+
+/// Waits until the network's state changes; true if it can be reached then. Cancel-safe.
+async fn back_online(online: &mut watch::Receiver<bool>) -> bool {
+    match online.changed().await {
+        Ok(()) => *online.borrow_and_update(),
+        // Nobody tells any more.
+        Err(_) => std::future::pending().await,
     }
 }
 

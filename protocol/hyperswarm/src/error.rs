@@ -1,5 +1,3 @@
-use crate::network::NetworkError;
-
 /// Why a call to a swarm failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,7 +10,7 @@ pub enum SwarmError {
     Left,
     /// The DHT node could not be started.
     #[error("cannot start the DHT node")]
-    Start(#[source] NetworkError),
+    Start(#[source] std::io::Error),
     /// Listening for connections failed. The next announcement tries again.
     #[error("cannot listen for connections: {0}")]
     Listen(String),

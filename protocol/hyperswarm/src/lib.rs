@@ -3,6 +3,7 @@ mod bans;
 mod bulk_timer;
 mod core;
 mod dedupe;
+mod dht;
 mod discovery;
 mod driver;
 mod error;

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use crypto::KeyPair;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use crate::discovery::QueryKind;
 
@@ -84,9 +84,9 @@ pub trait Network: Clone + Send + Sync + 'static {
         nodes: Vec<Self::Node>,
     ) -> impl Future<Output = Result<(), NetworkError>> + Send;
 
-    /// Ready each time when the machine's network changed since it was last asked: connections may be dead, announcements stale.
-    fn changed(&self) -> impl Future<Output = ()> + Send {
-        std::future::pending()
+    /// Whether the network can be reached. When it can be reached again, connections may be dead and announcements forgotten.
+    fn online(&self) -> watch::Receiver<bool> {
+        watch::channel(true).1
     }
 
     /// Ends the network: called when a swarm that made it is destroyed.

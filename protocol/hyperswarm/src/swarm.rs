@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crypto::KeyPair;
+use hyperdht::{Dht, DhtOptions};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -25,6 +26,10 @@ const MAX_EVENTS: usize = 256;
 /// How a swarm behaves.
 #[derive(Clone)]
 pub struct SwarmOptions {
+    /// The node of the DHT to use. The swarm leaves it as it was when it is destroyed.
+    pub dht: Option<Dht>,
+    /// How to start a node of our own, if `dht` is `None`. It ends with the swarm.
+    pub dht_options: DhtOptions,
     /// Who we are to other peers. A new key pair if `None`.
     pub key_pair: Option<KeyPair>,
     /// No outgoing attempts while there are this many connections and attempts. Peers asked for by key do not heed it.
@@ -49,6 +54,8 @@ pub struct SwarmOptions {
 impl Default for SwarmOptions {
     fn default() -> Self {
         Self {
+            dht: None,
+            dht_options: DhtOptions::default(),
             key_pair: None,
             max_peers: 64,
             max_client_connections: usize::MAX,
@@ -98,25 +105,26 @@ impl JoinOptions {
 
 /// A peer among the peers of its topics. Cheap to clone; when the last clone is dropped the swarm ends, without telling the DHT.
 /// [`Swarm::destroy`] ends it in order.
-pub struct Swarm<C> {
-    inner: Arc<Inner<C>>,
+pub struct Swarm<N: Network = Dht> {
+    inner: Arc<Inner<N>>,
 }
 
-struct Inner<C> {
+struct Inner<N: Network> {
+    network: N,
     key_pair: KeyPair,
     commands: mpsc::UnboundedSender<Command>,
     events: broadcast::Sender<SwarmEvent>,
-    shared: Arc<Shared<C>>,
+    shared: Arc<Shared<N::Connection>>,
     next_session: AtomicU64,
 }
 
-impl<C> Clone for Swarm<C> {
+impl<N: Network> Clone for Swarm<N> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
     }
 }
 
-impl<C> fmt::Debug for Swarm<C> {
+impl<N: Network> fmt::Debug for Swarm<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Swarm")
             .field("key_pair", &self.inner.key_pair)
@@ -125,13 +133,36 @@ impl<C> fmt::Debug for Swarm<C> {
     }
 }
 
-impl<C: Send + 'static> Swarm<C> {
-    /// A swarm on a network of yours, which outlives it. Must be called within a tokio runtime.
-    pub fn with_network<N: Network<Connection = C>>(network: N, options: SwarmOptions) -> Self {
+impl Swarm {
+    /// A swarm on [`SwarmOptions::dht`], which outlives it, or on a node of its own. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the node cannot be started: see [`Dht::new`].
+    pub async fn new(mut options: SwarmOptions) -> Result<Self, SwarmError> {
+        if let Some(dht) = options.dht.take() {
+            return Ok(Self::with_network(dht, options));
+        }
+        let key_pair = options.key_pair.get_or_insert_with(KeyPair::generate).clone();
+        let mut dht_options = std::mem::take(&mut options.dht_options);
+        dht_options.key_pair.get_or_insert(key_pair);
+        let dht = Dht::new(dht_options).await.map_err(SwarmError::Start)?;
+        Ok(Self::start(dht, true, options))
+    }
+
+    /// The node of the DHT below the swarm.
+    pub fn dht(&self) -> &Dht {
+        &self.inner.network
+    }
+}
+
+impl<N: Network> Swarm<N> {
+    /// A swarm on a network of yours, which outlives it. The options `dht` and `dht_options` mean nothing to it. Must be called
+    /// within a tokio runtime.
+    pub fn with_network(network: N, options: SwarmOptions) -> Self {
         Self::start(network, false, options)
     }
 
-    pub(crate) fn start<N: Network<Connection = C>>(network: N, owns_network: bool, options: SwarmOptions) -> Self {
+    fn start(network: N, owns_network: bool, options: SwarmOptions) -> Self {
         let key_pair = options.key_pair.unwrap_or_else(KeyPair::generate);
         let mut rng = match options.seed {
             Some(seed) => StdRng::seed_from_u64(seed),
@@ -160,8 +191,9 @@ impl<C: Send + 'static> Swarm<C> {
             events: events.clone(),
             commands: receiver,
         };
-        tokio::spawn(Driver::new(network, start).run());
-        Self { inner: Arc::new(Inner { key_pair, commands, events, shared, next_session: AtomicU64::new(0) }) }
+        tokio::spawn(Driver::new(network.clone(), start).run());
+        let next_session = AtomicU64::new(0);
+        Self { inner: Arc::new(Inner { network, key_pair, commands, events, shared, next_session }) }
     }
 
     /// Who we are.
@@ -216,7 +248,7 @@ impl<C: Send + 'static> Swarm<C> {
 
     /// The next connection, whoever opened it, and the peer at its other end. `None` when the swarm is destroyed. Cancel-safe;
     /// of several callers each gets its own connections.
-    pub async fn next_connection(&self) -> Option<(C, PeerInfo)> {
+    pub async fn next_connection(&self) -> Option<(N::Connection, PeerInfo)> {
         self.inner.shared.next().await
     }
 

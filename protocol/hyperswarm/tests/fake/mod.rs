@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 pub(crate) type Key = [u8; 32];
-pub(crate) type FakeSwarm = Swarm<FakeConnection>;
+pub(crate) type FakeSwarm = Swarm<World>;
 
 /// The time that a client waits for a server which ignores it.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
