@@ -207,6 +207,11 @@ impl Dht {
         &self.inner.rpc
     }
 
+    /// Whether the network answers; it is assumed to until it did not for a while.
+    pub fn online(&self) -> watch::Receiver<bool> {
+        self.inner.online.subscribe()
+    }
+
     /// The address that the server socket is bound to; `None` after the node was destroyed.
     pub fn local_addr(&self) -> Option<SocketAddrV4> {
         self.inner.bound(SocketId::SERVER)
