@@ -99,8 +99,8 @@ impl<T: Transport> SecretStream<T> {
         })
         .await?;
         stream.note_peer();
-        stream.timers.wrote(Instant::now().into_std());
-        let _ = stream.write_out(&mut Context::from_waker(Waker::noop()));
+        // The peer waits for our last message, whether or not the stream is polled soon.
+        poll_fn(|cx| stream.poll_flush(cx)).await?;
         Ok(stream)
     }
 

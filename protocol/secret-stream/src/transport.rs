@@ -6,10 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use udx::UdxStream;
 
 /// A reliable, ordered byte stream, with unordered messages beside it where it has them.
 ///
-/// Implemented for [`udx::UdxStream`], and by [`IoTransport`] for everything that tokio can read and write.
+/// Implemented for [`UdxStream`], and by [`IoTransport`] for everything that tokio can read and write.
 pub trait Transport: Send + Unpin + 'static {
     /// The next bytes of the stream, `None` at its end. The buffer is decrypted in place: it must not be shared.
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<BytesMut>>>;
@@ -42,6 +43,33 @@ pub trait Transport: Send + Unpin + 'static {
     fn poll_recv_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let _ = cx;
         Poll::Ready(None)
+    }
+}
+
+impl Transport for UdxStream {
+    fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<BytesMut>>> {
+        UdxStream::poll_read_chunk(self, cx)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+        // The last, short packet leaves when the task yields: what is written until then shares it.
+        UdxStream::poll_write(self, cx, bytes)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        UdxStream::poll_shutdown(self, cx)
+    }
+
+    fn destroy(&mut self) {
+        UdxStream::destroy(self);
+    }
+
+    fn try_send_message(&mut self, message: &[u8]) -> io::Result<()> {
+        UdxStream::try_send_message(self, message).map_err(io::Error::other)
+    }
+
+    fn poll_recv_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        UdxStream::poll_recv_message(self, cx)
     }
 }
 
