@@ -1,6 +1,15 @@
 //! The user's and the system's wish that the program ends.
 
+use std::future::Future;
 use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What ends takes this long at most to say goodbye to clients and to withdraw announcements.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The code of a program that Ctrl-C ended: what shells give it.
+const INTERRUPTED: u8 = 130;
 
 /// Ctrl-C and SIGTERM; on Windows Ctrl-C, Ctrl-Break, the closing of the console, and shutdown.
 pub(crate) struct Signals {
@@ -55,6 +64,17 @@ impl Signals {
             _ = self.ctrl_break.recv() => {}
             _ = self.close.recv() => {}
             _ = self.shutdown.recv() => {}
+        }
+    }
+}
+
+impl Signals {
+    /// Ends in order, within some seconds; at once if another signal comes meanwhile, for whoever asks twice does not want to
+    /// wait.
+    pub(crate) async fn closing(&mut self, close: impl Future<Output = ()>) -> ExitCode {
+        tokio::select! {
+            _ = tokio::time::timeout(CLOSE_TIMEOUT, close) => ExitCode::SUCCESS,
+            () = self.next() => ExitCode::from(INTERRUPTED),
         }
     }
 }

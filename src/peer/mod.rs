@@ -4,6 +4,7 @@
 //! there is one, else to the console.
 
 mod backend;
+mod network;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ use crate::bridge::{Bridge, BridgeOptions, Commands};
 use crate::identity::Identity;
 use crate::sidechannel::{Clock, Console, Network, Sidechannel, SidechannelMessage, SidechannelOptions};
 use crate::terminal::Terminal;
+
+pub use network::{NetworkOptions, SwarmNetwork};
 
 /// How a peer is set up.
 #[derive(Debug, Clone)]

@@ -1,10 +1,36 @@
 //! `intercom demo`: a private network and two peers in one process.
 
+use std::cell::Cell;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use data_encoding::HEXLOWER;
+use encoding::json::Value;
+use hyperdht::testnet::Testnet;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use tokio::sync::broadcast::Receiver;
+use tokio::time::Instant;
 
+use crate::bridge::BridgeOptions;
 use crate::cli::error::Failure;
+use crate::cli::output;
+use crate::cli::signals::Signals;
+use crate::identity::Identity;
+use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
+use crate::sidechannel::{Console, ENTRY_CHANNEL, SendOptions, SidechannelMessage, SidechannelOptions};
+
+/// Nodes of the private DHT.
+const NODES: usize = 3;
+
+/// The exchange is given up when it takes longer.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often is looked whether the peers are connected.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The arguments of `intercom demo`.
 #[derive(Debug, Args)]
@@ -14,8 +40,132 @@ pub(crate) struct DemoArgs {
     once: bool,
 }
 
-/// Runs the demonstration.
+/// Runs the demonstration: to its end, or until a signal comes.
 pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Failure> {
-    let _ = args.once;
-    Err(Failure::failed("the network is not part of this build"))
+    let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let stage = Cell::new("starting the private DHT");
+    let begun = Instant::now();
+    let show = tokio::time::timeout(EXCHANGE_TIMEOUT, show(&stage));
+    let cast = tokio::select! {
+        shown = show => match shown {
+            Ok(cast) => cast.map_err(|error| Failure::failed(format!("the demo failed while {}: {error}", stage.get())))?,
+            Err(_) => return Err(Failure::failed(format!(
+                "the demo gave up after {} s while {}; is UDP on the loopback interface blocked?",
+                EXCHANGE_TIMEOUT.as_secs(),
+                stage.get(),
+            ))),
+        },
+        () = signals.next() => return Ok(ExitCode::from(130)),
+    };
+    output::line(&format!("Messages went both ways {:.2} s after the start.", begun.elapsed().as_secs_f64()));
+    if !args.once {
+        output::line("The network stays up until Ctrl-C. A further peer joins it with:");
+        output::line(&format!(
+            "  intercom mystore --peer-dht-bootstrap {} --sidechannel-debug 1",
+            cast.testnet.bootstrap
+        ));
+        signals.next().await;
+    }
+    Ok(signals.closing(cast.close()).await)
+}
+
+/// All that runs.
+struct Cast {
+    testnet: Testnet,
+    peers: [Player; 2],
+}
+
+/// One of the two peers.
+struct Player {
+    name: &'static str,
+    peer: Peer,
+    network: SwarmNetwork,
+    messages: Receiver<Arc<SidechannelMessage>>,
+}
+
+impl Cast {
+    async fn close(self) {
+        for player in &self.peers {
+            player.peer.close().await;
+            player.network.destroy().await;
+        }
+        self.testnet.destroy().await;
+    }
+}
+
+/// Starts everything and lets the peers talk. `stage` says at any time what is being done.
+async fn show(stage: &Cell<&'static str>) -> anyhow::Result<Cast> {
+    let testnet = Testnet::new(NODES).await?;
+    output::line(&format!("Private DHT: {} ({NODES} nodes)", testnet.bootstrap));
+
+    stage.set("starting the peers");
+    let [alice, bob] = [start("alice", testnet.bootstrap).await?, start("bob", testnet.bootstrap).await?];
+    let mut cast = Cast { testnet, peers: [alice, bob] };
+
+    stage.set("waiting for the peers to join the network");
+    for player in &cast.peers {
+        player.peer.ready().await;
+    }
+    stage.set("waiting for the peers to find each other");
+    while cast.peers.iter().any(|player| player.peer.sidechannel().connection_count() == 0) {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    stage.set("waiting for the messages");
+    let [alice, bob] = &mut cast.peers;
+    talk(alice, bob, "Hello Bob, nobody is between us.").await?;
+    talk(bob, alice, "Hello Alice, I see you.").await?;
+    Ok(cast)
+}
+
+/// A peer that lives in memory only, with a bridge at a free port.
+async fn start(name: &'static str, bootstrap: SocketAddrV4) -> anyhow::Result<Player> {
+    let identity = Identity::generate();
+    let token = token()?;
+    let network = NetworkOptions {
+        host: Ipv4Addr::LOCALHOST,
+        port: 0,
+        ..NetworkOptions::new(identity.key_pair().clone(), vec![bootstrap.into()])
+    };
+    let network = SwarmNetwork::new(network).await?;
+    let options = PeerOptions {
+        sidechannel: SidechannelOptions { console: Console::new(|_| {}), ..SidechannelOptions::default() },
+        bridge: Some(BridgeOptions {
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            token: token.clone(),
+            peer: identity.public_key_hex(),
+            address: identity.address(),
+            ..BridgeOptions::default()
+        }),
+        commands: false,
+        quiet: true,
+        identity: identity.clone(),
+    };
+    let peer = Peer::start(options, Arc::new(network.clone())).await?;
+    let messages = peer.sidechannel().messages();
+    output::line(&format!("{name}: {}", identity.public_key_hex()));
+    if let Some(address) = peer.bridge_addr() {
+        output::line(&format!("  SC-Bridge: ws://{address}"));
+        output::line(&format!("  token:     {token}"));
+    }
+    Ok(Player { name, peer, network, messages })
+}
+
+/// One peer speaks, and the other hears it.
+async fn talk(from: &Player, to: &mut Player, text: &str) -> anyhow::Result<()> {
+    let sent = from.peer.sidechannel().broadcast(ENTRY_CHANNEL, text.into(), SendOptions::default()).await;
+    anyhow::ensure!(sent, "{} was not allowed to send", from.name);
+    loop {
+        let heard = to.messages.recv().await?;
+        if heard.payload.get("message").and_then(Value::as_str) == Some(text) {
+            output::line(&format!("[{ENTRY_CHANNEL}] {} -> {}: {text}", from.name, to.name));
+            return Ok(());
+        }
+    }
+}
+
+/// A secret for a bridge.
+fn token() -> anyhow::Result<String> {
+    let mut secret = [0; 16];
+    OsRng.try_fill_bytes(&mut secret)?;
+    Ok(HEXLOWER.encode(&secret))
 }

@@ -1,24 +1,31 @@
 //! `intercom dht`: a DHT node.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
 
 use clap::Args;
+use hyperdht::{BootstrapNode, Dht, DhtOptions};
 
 use crate::cli::error::Failure;
+use crate::cli::output;
+use crate::cli::signals::Signals;
 
 /// The arguments of `intercom dht`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "When a node answers it prints a line that ends with its HOST:PORT; the first is that of --port."
+)]
 pub(crate) struct DhtArgs {
-    /// Address to bind to, and to tell others
+    /// Address to bind to, at which others reach this machine
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    host: IpAddr,
+    host: Ipv4Addr,
     /// UDP port to bind to; 0: any free one
     #[arg(long, default_value_t = 49737)]
     port: u16,
     /// Nodes of the network to join; without it the node is the first of its own network
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
-    bootstrap: Vec<String>,
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_node)]
+    bootstrap: Vec<BootstrapNode>,
     /// Only ask, and store nothing for others
     #[arg(long, requires = "bootstrap")]
     ephemeral: bool,
@@ -27,8 +34,80 @@ pub(crate) struct DhtArgs {
     nodes: u16,
 }
 
+fn parse_node(text: &str) -> Result<BootstrapNode, String> {
+    text.trim().parse().map_err(|_| "not of the form HOST:PORT".to_owned())
+}
+
 /// Runs the node until a signal comes.
 pub(crate) async fn dht(args: DhtArgs) -> Result<ExitCode, Failure> {
-    let _ = (args.host, args.port, args.bootstrap, args.ephemeral, args.nodes);
-    Err(Failure::failed("the DHT is not part of this build"))
+    let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let mut nodes = Vec::new();
+    let started = tokio::select! {
+        started = start(&args, &mut nodes) => started.map(Some),
+        () = signals.next() => Ok(None),
+    };
+    if started.map_err(|error| failure(&args, &error))?.is_some() {
+        signals.next().await;
+    }
+    let close = async {
+        for node in nodes.iter().rev() {
+            node.destroy().await;
+        }
+    };
+    Ok(signals.closing(close).await)
+}
+
+/// Starts the nodes one after the other, and says of each that it answers.
+async fn start(args: &DhtArgs, nodes: &mut Vec<Dht>) -> io::Result<()> {
+    let options = DhtOptions { host: args.host, ..DhtOptions::default() };
+    let first = if args.bootstrap.is_empty() {
+        Dht::bootstrapper(args.host, args.port, options.clone()).await?
+    } else {
+        let joining = DhtOptions {
+            bootstrap: Some(args.bootstrap.clone()),
+            port: args.port,
+            any_port: false,
+            ephemeral: Some(args.ephemeral),
+            firewalled: args.ephemeral,
+            ..options.clone()
+        };
+        Dht::new(joining).await?
+    };
+    let address = ready(&first).await?;
+    nodes.push(first);
+    for _ in 0..args.nodes {
+        let further = DhtOptions {
+            bootstrap: Some(vec![address.into()]),
+            port: 0,
+            ephemeral: Some(false),
+            firewalled: false,
+            ..options.clone()
+        };
+        let node = Dht::new(further).await?;
+        node.bootstrapped().await;
+        nodes.push(node);
+    }
+    for node in nodes.iter() {
+        output::line(&format!("DHT node listening at {}", address_of(node)?));
+    }
+    Ok(())
+}
+
+/// Waits until a node answers.
+async fn ready(node: &Dht) -> io::Result<SocketAddrV4> {
+    node.bootstrapped().await;
+    address_of(node)
+}
+
+fn address_of(node: &Dht) -> io::Result<SocketAddrV4> {
+    node.local_addr().ok_or_else(|| io::ErrorKind::NotConnected.into())
+}
+
+fn failure(args: &DhtArgs, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what uses that port, or choose another with --port",
+        io::ErrorKind::AddrNotAvailable => "give --host an address of this machine",
+        _ => "check --host and --port",
+    };
+    Failure::failed(format!("cannot run a DHT node at {}:{}: {error}; {remedy}", args.host, args.port))
 }

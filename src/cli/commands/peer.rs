@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+
+use hyperdht::BootstrapNode;
+use hyperswarm::SwarmError;
 
 use crate::bridge::{BridgeOptions, DEFAULT_MAX_FRAME_BYTES};
 use crate::cli::banner::{self, Facts};
@@ -12,11 +14,8 @@ use crate::cli::output;
 use crate::cli::signals::Signals;
 use crate::cli::store_lock::StoreLock;
 use crate::identity::{self, Identity};
-use crate::peer::{Peer, PeerOptions};
+use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
-
-/// A peer that ends takes this long at most to say goodbye to its clients and to withdraw its announcements.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a peer until a signal comes.
 pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
@@ -30,7 +29,9 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
     let identity = load_identity(&config)?;
     let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
 
-    let network = Arc::new(Offline);
+    let bootstrap = bootstrap_nodes(&config.dht_bootstrap)?;
+    let network = SwarmNetwork::new(NetworkOptions::new(identity.key_pair().clone(), bootstrap)).await;
+    let network = network.map_err(|error| network_failure(&error))?;
     let options = PeerOptions {
         sidechannel: sidechannel_options(&config),
         bridge: config.bridge.as_ref().map(|bridge| bridge_options(bridge, &config, &identity)),
@@ -38,7 +39,8 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         quiet: config.quiet,
         identity: identity.clone(),
     };
-    let peer = Peer::start(options, network.clone()).await.map_err(|error| bridge_failure(&config, &error))?;
+    let peer =
+        Peer::start(options, Arc::new(network.clone())).await.map_err(|error| bridge_failure(&config, &error))?;
     let (public_key, address) = (identity.public_key_hex(), identity.address());
     let bridge_port = peer.bridge_addr().map(|addr| addr.port());
     let facts = Facts { public_key: &public_key, address: &address, bridge_port };
@@ -54,11 +56,12 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         () = signals.next() => {}
         () = peer.exit_asked() => {}
     }
-    tokio::select! {
-        _ = tokio::time::timeout(CLOSE_TIMEOUT, peer.close()) => Ok(ExitCode::SUCCESS),
-        // Whoever asks twice does not want to wait.
-        () = signals.next() => Ok(ExitCode::from(130)),
-    }
+    Ok(signals
+        .closing(async {
+            peer.close().await;
+            network.destroy().await;
+        })
+        .await)
 }
 
 /// The identity of the store, which is made if there is none.
@@ -138,25 +141,16 @@ fn bridge_failure(config: &PeerConfig, error: &std::io::Error) -> Failure {
     Failure::failed(format!("SC-Bridge failed to start: cannot listen at {host}:{port}: {what}; {remedy}"))
 }
 
-/// No network at all.
-struct Offline;
+/// Nodes of the DHT, which the configuration has checked.
+pub(super) fn bootstrap_nodes(texts: &[String]) -> Result<Vec<BootstrapNode>, Failure> {
+    texts
+        .iter()
+        .map(|text| text.parse().map_err(|_| Failure::usage(format!("\"{text}\" is not of the form HOST:PORT"))))
+        .collect()
+}
 
-impl crate::sidechannel::Network for Offline {
-    fn bootstrapped(&self) -> crate::sidechannel::link::Operation<'_, ()> {
-        Box::pin(std::future::pending())
-    }
-
-    fn join(&self, _: [u8; 32]) {}
-
-    fn leave(&self, _: [u8; 32]) -> crate::sidechannel::link::Operation<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn flush(&self) -> crate::sidechannel::link::Operation<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn next_link(&self) -> crate::sidechannel::link::Operation<'_, Option<Arc<dyn crate::sidechannel::link::Link>>> {
-        Box::pin(std::future::pending())
-    }
+/// Why there is no network: an error and, where it has one, its cause.
+pub(super) fn network_failure(error: &SwarmError) -> Failure {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Failure::failed(format!("{error}{cause}; check that this machine has a network with IPv4"))
 }
