@@ -1,6 +1,7 @@
 //! The handle of a stream, and what it shares with the tasks.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +26,9 @@ use crate::stream::{Path, Stats, StreamState, Transmit};
 /// Batches that a stream sends in one turn before it lets others.
 const BATCHES_PER_TURN: usize = 16;
 
+/// Sockets of earlier paths that packets are still taken from; older ones count as foreign.
+const MAX_FORMER: usize = 4;
+
 thread_local! {
     /// Where packets are put together, shared by all streams that send on this thread.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -44,6 +48,8 @@ struct Inner {
     accept: bool,
     /// Sockets of the state's paths.
     sockets: Vec<Arc<SocketCore>>,
+    /// Sockets of earlier paths: the peer may not have noticed the move yet.
+    former: VecDeque<u64>,
     /// A batch that the system refused for now.
     refused: Option<(Transmit, Vec<u8>)>,
     /// It is in the list of the instance's task.
@@ -85,6 +91,7 @@ impl Shared {
             state,
             accept,
             sockets: Vec::new(),
+            former: VecDeque::new(),
             refused: None,
             flush_queued: false,
             touched: false,
@@ -118,7 +125,8 @@ impl Shared {
         packets: impl Iterator<Item = (Header, &'a [u8], &'a [u8])>,
     ) -> bool {
         let mut inner = self.inner.lock();
-        let connected_here = inner.sockets.iter().any(|known| known.id() == socket.id());
+        let connected_here =
+            inner.sockets.iter().any(|known| known.id() == socket.id()) || inner.former.contains(&socket.id());
         if !connected_here {
             if inner.state.close_reason().is_none() {
                 inner.first_packet = Some((Arc::clone(socket), from));
@@ -315,6 +323,10 @@ impl Shared {
             let keep = state.path().map(|path| path.socket);
             let (kept, gone) = inner.sockets.drain(..).partition(|socket| Some(socket.id()) == keep);
             inner.sockets = kept;
+            inner.former.extend(gone.iter().map(|socket: &Arc<SocketCore>| socket.id()));
+            while inner.former.len() > MAX_FORMER {
+                inner.former.pop_front();
+            }
             after._sockets = gone;
             after.event = true;
         }

@@ -32,7 +32,7 @@ impl Network for OsNetwork {
         enlarge_buffers(&socket);
         let io = UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
-        Ok(Arc::new(OsSocket { io, state, ttl: RwLock::new(()) }))
+        Ok(Arc::new(OsSocket { io, state, v6: addr.is_ipv6(), ttl: RwLock::new(()) }))
     }
 }
 
@@ -53,20 +53,32 @@ fn enlarge_buffers(socket: &Socket) {
 struct OsSocket {
     io: UdpSocket,
     state: UdpSocketState,
+    /// IPv4 peers of such a socket have mapped addresses, on the system's side only.
+    v6: bool,
     /// Held exclusively while the time to live of the whole socket is changed for one datagram.
     ttl: RwLock<()>,
 }
 
 impl OsSocket {
     fn send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+        let destination = match outgoing.destination {
+            SocketAddr::V4(v4) if self.v6 => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
+            other => other,
+        };
         let transmit = Transmit {
-            destination: outgoing.destination,
+            destination,
             ecn: None,
             contents: outgoing.contents,
             segment_size: outgoing.segment_size,
             src_ip: None,
         };
-        self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit))
+        let send = || self.state.try_send(UdpSockRef::from(&self.io), &transmit);
+        match send() {
+            // Only the runtime's own way notices when the socket takes datagrams again. It cannot be the only one: it takes
+            // a new socket for full until its first event.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.try_io(Interest::WRITABLE, send),
+            sent => sent,
+        }
     }
 }
 
@@ -91,7 +103,8 @@ impl DatagramSocket for OsSocket {
             match result {
                 Ok(filled) => {
                     for (to, from) in received.iter_mut().zip(&metas[..filled]) {
-                        *to = Received { source: from.addr, len: from.len, stride: from.stride };
+                        let source = SocketAddr::new(from.addr.ip().to_canonical(), from.addr.port());
+                        *to = Received { source, len: from.len, stride: from.stride };
                     }
                     return Poll::Ready(Ok(filled));
                 }

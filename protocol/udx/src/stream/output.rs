@@ -225,14 +225,13 @@ impl StreamState {
 
     fn put_new(&mut self, now: Micros, path: Path, len: usize, padding: u8, buffer: &mut Vec<u8>) {
         let idle = self.out.in_flight() == 0;
-        let last = len == self.out.unsent();
-        let mut bits = if len > 0 { flags::DATA } else { 0 };
-        if last {
+        let bits = if len > 0 { flags::DATA } else { flags::END };
+        if len == self.out.unsent() {
             self.push = false;
-            if self.end == End::Queued {
-                bits |= flags::END;
-                self.end = End::Sent(self.out.next());
-            }
+        }
+        if len == 0 {
+            // The end goes alone, so that a doubt whether it arrived is not a doubt about bytes.
+            self.end = End::Sent(self.out.next());
         }
         let sent = Sent {
             offset: 0,

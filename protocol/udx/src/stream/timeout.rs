@@ -8,6 +8,9 @@ use crate::error::CloseReason;
 
 /// The seventh time the timer finds the same packet unacknowledged, the peer is gone: 13 seconds on most paths.
 const MAX_STRIKES: u8 = 7;
+/// The same for a packet that says nothing but the end, to a peer that ended too and has every byte. Such a peer forgot
+/// the stream and its last acknowledgement was lost (JavaScript peers do not linger).
+const END_STRIKES: u8 = 3;
 /// How long a receiver may take to acknowledge.
 const MAX_ACK_DELAY: Micros = 2_000;
 /// No tail probe is sent sooner than this: below it, scheduling decides when an acknowledgement comes.
@@ -73,7 +76,11 @@ impl StreamState {
     fn on_retransmission_timeout(&mut self, now: Micros) {
         let Some(first) = self.out.get_mut(self.out.una()) else { return };
         first.strikes += 1;
-        if first.strikes >= MAX_STRIKES {
+        let strikes = first.strikes;
+        if strikes >= END_STRIKES && self.only_end_unacked() {
+            return self.close(CloseReason::Finished, None);
+        }
+        if strikes >= MAX_STRIKES {
             return self.close(CloseReason::TimedOut, None);
         }
         self.rto_at = Some(now + 2 * self.rtt.rto());
@@ -90,6 +97,10 @@ impl StreamState {
             self.recovery_end = self.out.next();
             self.bbr.on_timeout(self.out.in_flight());
         }
+    }
+
+    fn only_end_unacked(&self) -> bool {
+        self.inbox.ended() && matches!(self.end, super::End::Sent(seq) if seq == self.out.una())
     }
 
     /// Sets the timer of the tail probe: when the last packets of a flight, or their acknowledgements, are lost, nothing
