@@ -132,8 +132,9 @@ impl BootstrapNode {
 pub(crate) async fn bootstrap(inner: Arc<Inner>) {
     let mut closed = inner.closed.subscribe();
     let join = async {
-        let (firewalled, persistent) = inner.with(|core, _| (core.io.firewalled, core.settings.persistent));
-        let mut quick = firewalled && !persistent;
+        let (firewalled, settings) = inner.with(|core, _| (core.io.firewalled, core.settings.clone()));
+        let persistent = settings.persistent;
+        let mut quick = firewalled && settings.quick_firewall && !persistent;
         for _ in 0..2 {
             let reached = find_self(&inner, quick).await;
             quick = false;

@@ -1,6 +1,8 @@
 //! A node without sockets and without a clock: datagrams and the time go in, datagrams, requests for the application and
 //! events come out.
 
+mod upkeep;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -20,34 +22,15 @@ use crate::nodes::Nodes;
 use crate::peer::{Contact, NodeId, node_id};
 use crate::query::{DownHint, Query};
 use crate::reply::{Reply, RequestError};
-use crate::table::{Added, K, RoutingTable};
+use crate::table::{K, RoutingTable};
+
+use upkeep::{REFRESH_TICKS, STABLE_TICKS};
 
 /// Length of the tick that paces maintenance.
 pub(crate) const TICK: Duration = Duration::from_secs(5);
 
-/// A tick that comes this late means that the machine slept.
-const SLEEPING: Duration = Duration::from_secs(15);
-
-/// Ticks after which a node that nothing bad happened to may become persistent: 20 minutes.
-const STABLE_TICKS: u64 = 240;
-
-/// The same after a first attempt or a wake-up: an hour.
-const MORE_STABLE_TICKS: u64 = 3 * STABLE_TICKS;
-
-/// Ticks without a query after which the table is refreshed: 5 minutes.
-const REFRESH_TICKS: u64 = 60;
-
-/// Ticks within which a node counts as recently heard from: a minute.
-const RECENT_NODE: u64 = 12;
-
-/// Ticks after which a node counts as old: half an hour.
-const OLD_NODE: u64 = 360;
-
 /// Checks of nodes that others called dead which run at once; further hints are answered and ignored.
 const MAX_CHECKS: usize = 10;
-
-/// Replacements in full rows that run at once; further new nodes are not added.
-const MAX_SWAPS: usize = 3;
 
 /// Hints sent in one tick; further ones are not sent.
 const MAX_DOWN_HINTS: u32 = 50;
@@ -136,6 +119,8 @@ pub(crate) struct Settings {
     /// Becomes persistent at once.
     pub(crate) persistent: bool,
     pub(crate) firewalled: bool,
+    /// Tests the firewall while it bootstraps.
+    pub(crate) quick_firewall: bool,
     pub(crate) bootstrap_nodes: usize,
     pub(crate) filter: fn(SocketAddrV4) -> bool,
 }
@@ -540,216 +525,6 @@ impl Core {
         let request = Outgoing { value, ..Outgoing::internal(hint.referrer, command::DOWN_HINT, Owner::Nobody) };
         // A hint that finds no room is no loss.
         let _ = self.io.request(request, now, &mut self.transmits);
-    }
-
-    // ---- the table
-
-    /// Remembers who wrote, and how we look from there when the message came to the socket that we send from.
-    fn learn(&mut self, sample: bool, from: SocketAddrV4, id: Option<NodeId>, to: SocketAddrV4, now: Instant) {
-        if !(self.settings.filter)(from) {
-            return;
-        }
-        let Some(id) = id else {
-            // Bootstrap nodes may not show an identifier. There are few of them, so few of these count.
-            if self.nameless_samples.len() < self.settings.bootstrap_nodes.max(1) && self.nameless_samples.insert(from)
-            {
-                self.sample(to);
-            }
-            return;
-        };
-        let tick = self.tick;
-        let Some(node) = self.nodes.get_mut(&id) else {
-            self.add_node(Contact { id, addr: from }, sample.then_some(to), now);
-            return;
-        };
-        node.pinged = tick;
-        node.seen = tick;
-        let due = sample && node.sampled.is_none_or(|at| tick - at >= OLD_NODE);
-        if due {
-            node.sampled = Some(tick);
-        }
-        self.nodes.touch(&id);
-        if due {
-            self.sample(to);
-        }
-    }
-
-    /// Adds a node to the table, if it has room; `seen_as` is our address from there.
-    pub(crate) fn add_node(&mut self, contact: Contact, seen_as: Option<SocketAddrV4>, now: Instant) {
-        if contact.id == *self.table.id() || self.nodes.get(&contact.id).is_some() {
-            return;
-        }
-        match self.table.add(contact) {
-            Added::Full => self.row_is_full(contact, now),
-            Added::New | Added::Replaced => {
-                let tick = self.tick;
-                let node = self.nodes.insert(contact, tick);
-                if let Some(to) = seen_as {
-                    node.sampled = Some(tick);
-                    self.sample(to);
-                }
-            }
-        }
-    }
-
-    fn remove_node(&mut self, id: &NodeId) {
-        if self.nodes.remove(id).is_some() {
-            self.table.remove(id);
-        }
-    }
-
-    fn sample(&mut self, to: SocketAddrV4) {
-        let before = (self.nat.host(), self.nat.port());
-        self.nat.add(to);
-        if before != (self.nat.host(), self.nat.port()) {
-            self.out.push(Output::Event(Event::NatUpdate));
-        }
-    }
-
-    /// A node does not fit: if the one of its row that was silent for longest does not answer, it takes that place.
-    fn row_is_full(&mut self, newcomer: Contact, now: Instant) {
-        if !self.bootstrapped || self.swaps >= MAX_SWAPS {
-            return;
-        }
-        let tick = self.tick;
-        let row = self.table.row(&newcomer.id).iter().filter_map(|contact| self.nodes.get(&contact.id));
-        let Some(oldest) = row.filter(|node| node.pinged != tick).min_by_key(|node| (node.pinged, node.added)) else {
-            return;
-        };
-        if tick.saturating_sub(oldest.pinged) < RECENT_NODE && tick.saturating_sub(oldest.added) > OLD_NODE {
-            return;
-        }
-        let (contact, seen) = (oldest.contact, oldest.seen);
-        if let Some(node) = self.nodes.get_mut(&contact.id) {
-            node.pinged = tick;
-        }
-        let owner = Owner::Swap(contact.id, seen, newcomer);
-        if self.io.request(Outgoing::internal(contact.addr, command::PING, owner), now, &mut self.transmits).is_ok() {
-            self.swaps += 1;
-        }
-    }
-
-    /// Pings a node, and removes it if it does not answer.
-    fn check(&mut self, contact: Contact, now: Instant) {
-        let tick = self.tick;
-        let Some(node) = self.nodes.get_mut(&contact.id) else { return };
-        node.pinged = tick;
-        let owner = Owner::Check(contact.id, node.seen);
-        if self.io.request(Outgoing::internal(contact.addr, command::PING, owner), now, &mut self.transmits).is_ok() {
-            self.checks += 1;
-        }
-    }
-
-    /// Replaces our identifier, and sorts the table anew around it.
-    pub(crate) fn set_id(&mut self, id: NodeId) {
-        self.io.id = id;
-        if *self.table.id() == id {
-            return;
-        }
-        let old = std::mem::replace(&mut self.table, RoutingTable::new(id));
-        for contact in old.all() {
-            if contact.id == id || self.table.add(contact) == Added::Full {
-                self.nodes.remove(&contact.id);
-            }
-        }
-        if self.bootstrapped {
-            self.out.push(Output::Refresh);
-        }
-    }
-
-    /// Takes over what a test of the firewall saw of our address.
-    pub(crate) fn set_nat(&mut self, nat: NatSampler) {
-        let before = (self.nat.host(), self.nat.port());
-        self.nameless_samples.clear();
-        self.nat = nat;
-        if before != (self.nat.host(), self.nat.port()) {
-            self.out.push(Output::Event(Event::NatUpdate));
-        }
-    }
-
-    pub(crate) fn event(&mut self, event: Event) {
-        self.out.push(Output::Event(event));
-    }
-
-    /// The attempt to become persistent is not repeated before long.
-    pub(crate) fn postpone_stable(&mut self, host: Option<Ipv4Addr>) {
-        self.stable_ticks = MORE_STABLE_TICKS;
-        self.checked_host = host;
-    }
-
-    /// The target of a refresh: a random part of the table.
-    pub(crate) fn refresh_target(&mut self) -> NodeId {
-        self.table.random(&mut self.rng).map_or(*self.table.id(), |contact| contact.id)
-    }
-
-    // ---- maintenance
-
-    fn handle_tick(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.next_tick - TICK) > SLEEPING {
-            self.wake_up();
-        } else {
-            self.tick += 1;
-        }
-        self.next_tick = now + TICK;
-        if !self.bootstrapped {
-            return;
-        }
-
-        if self.settings.adaptive && self.io.ephemeral {
-            self.stable_ticks = self.stable_ticks.saturating_sub(1);
-            if self.stable_ticks == 0 {
-                self.stable_ticks = MORE_STABLE_TICKS;
-                if self.checked_host.is_none() || self.checked_host != self.nat.host() {
-                    self.out.push(Output::Stable);
-                }
-            }
-        }
-        if self.tick & 7 == 0 {
-            self.ping_some(now);
-        }
-        self.refresh_ticks = self.refresh_ticks.saturating_sub(1);
-        if self.refresh_ticks == 0 || (self.tick & 63 == 0 && self.nodes.len() < K) {
-            self.refresh_ticks = REFRESH_TICKS;
-            self.out.push(Output::Refresh);
-        }
-        self.down_hints = 0;
-        if self.health.update(self.io.stats.responses, self.io.stats.timeouts) {
-            self.out.push(Output::Event(Event::Health(self.health.health())));
-        }
-    }
-
-    fn wake_up(&mut self) {
-        // Everything known is old, and pings begin two ticks from now.
-        self.tick += 2 * OLD_NODE;
-        self.tick += 8 - (self.tick & 7) - 2;
-        self.stable_ticks = MORE_STABLE_TICKS;
-        self.refresh_ticks = 1;
-        self.checked_host = None;
-        self.health.reset();
-        if self.settings.adaptive && !self.io.ephemeral {
-            self.io.ephemeral = true;
-            self.out.push(Output::Event(Event::Ephemeral));
-        }
-        self.out.push(Output::Event(Event::Wakeup));
-    }
-
-    /// Pings those that were silent for longest.
-    fn ping_some(&mut self, now: Instant) {
-        let tick = self.tick;
-        let Some(oldest) = self.nodes.oldest().next() else {
-            self.out.push(Output::Refresh);
-            return;
-        };
-        let count = match () {
-            () if tick.saturating_sub(oldest.pinged) < RECENT_NODE => 2,
-            () if self.io.len() > 2 => 3,
-            () => 5,
-        };
-        let due: Vec<Contact> =
-            self.nodes.oldest().take(count).filter(|node| node.pinged != tick).map(|node| node.contact).collect();
-        for contact in due {
-            self.check(contact, now);
-        }
     }
 
     /// Ends everything.

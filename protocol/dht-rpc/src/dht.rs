@@ -44,6 +44,8 @@ pub struct Options {
     pub ephemeral: Option<bool>,
     /// Whether a firewall is to be expected until a test shows that there is none.
     pub firewalled: bool,
+    /// Tests the firewall while it bootstraps, if the first node that answers can reach us.
+    pub quick_firewall: bool,
     /// The host that others reach us at, where that is known. A node that is the first of its network must know it: there is
     /// nobody who could tell.
     pub public_host: Option<Ipv4Addr>,
@@ -63,6 +65,7 @@ impl Default for Options {
             any_port: true,
             ephemeral: None,
             firewalled: true,
+            quick_firewall: true,
             public_host: None,
             filter: |_| true,
             seed: None,
@@ -133,6 +136,7 @@ impl Dht {
             adaptive: options.ephemeral.is_none(),
             persistent: options.ephemeral == Some(false),
             firewalled: options.firewalled,
+            quick_firewall: options.quick_firewall,
             bootstrap_nodes: options.bootstrap.len(),
             filter: options.filter,
         };

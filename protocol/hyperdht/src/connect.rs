@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::messages::{Handshake, Mode, NoisePayload, UdxInfo};
 use crate::noise::NoiseWrap;
 use crate::path::{Path, View, select};
 
-/// Handshakes that are tried at once, through different nodes.
+/// Handshakes that are tried at once, through nodes that were known and as many through nodes that were found.
 const MAX_PARALLEL: usize = 2;
 
 /// How often the search for the peer writes to a node that does not answer.
@@ -70,11 +71,13 @@ pub(crate) async fn connect(
     };
     // One message for all attempts: the server answers the first, and repeats that answer to the others.
     let mut handshake = NoiseWrap::initiator(keys, remote_public_key);
-    let noise = Bytes::from(handshake.send(&payload).map_err(|_| ConnectError::HandshakeInvalid)?);
+    // This fails when the key is none: nobody can be there.
+    let noise = Bytes::from(handshake.send(&payload).map_err(|_| ConnectError::PeerNotFound)?);
 
     let (agreed, tried) = tokio::select! {
-        found = find_and_shake(dht, &remote_public_key, &options.relay_addresses, &noise, handshake) => found?,
+        biased;
         () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
+        found = find_and_shake(dht, &remote_public_key, &options.relay_addresses, &noise, handshake) => found?,
     };
     let view = View {
         payload: &agreed.payload,
@@ -130,46 +133,70 @@ async fn find_and_shake(
 ) -> Result<(Agreed, Vec<SocketAddrV4>), ConnectError> {
     let target = crypto::hash(&[remote_public_key]);
     let known = known_relays(dht, remote_public_key, &target, given);
-    let mut head_start = Box::pin(tokio::time::sleep(HEAD_START));
-    let mut waiting: VecDeque<SocketAddrV4> = known.iter().copied().collect();
-    let mut tried = Vec::new();
     let mut seen: HashSet<SocketAddrV4> = known.iter().copied().collect();
-    let mut attempts = FuturesUnordered::new();
+    let mut known = Attempts::new(known);
+    let mut found = Attempts::new(Vec::new());
+    let mut head_start = pin!(tokio::time::sleep(HEAD_START));
+    let mut tried = Vec::new();
     let mut query: Option<Query> = None;
     let mut searched = false;
 
     loop {
-        while attempts.len() < MAX_PARALLEL
-            && let Some(node) = waiting.pop_front()
-        {
-            tried.push(node);
-            attempts.push(shake(dht, target, noise, node));
+        for attempts in [&mut known, &mut found] {
+            attempts.start(&mut tried, |node| shake(dht, target, noise, node));
         }
-        if attempts.is_empty() && query.is_none() {
+        if query.is_none() && known.running.is_empty() && found.running.is_empty() {
             if searched {
                 break;
             }
             query = Some(search(dht, target));
         }
-        tokio::select! {
-            Some(answer) = attempts.next(), if !attempts.is_empty() => {
-                if let Some(answer) = answer
-                    && let Some(agreed) = agree(&handshake, answer)?
-                {
-                    return Ok((agreed, tried));
+        let answer = tokio::select! {
+            Some(answer) = known.running.next(), if !known.running.is_empty() => answer,
+            Some(answer) = found.running.next(), if !found.running.is_empty() => answer,
+            reply = async { query.as_mut().expect("guarded").next().await }, if query.is_some() => {
+                match reply {
+                    Some(reply) => {
+                        let node = Inner::found_peer(&reply).map(|peer| peer.from);
+                        found.waiting.extend(node.filter(|node| seen.insert(*node)));
+                    }
+                    None => (query, searched) = (None, true),
                 }
+                None
             }
-            reply = async { query.as_mut().expect("guarded").next().await }, if query.is_some() => match reply {
-                Some(reply) => waiting.extend(Inner::found_peer(&reply).map(|f| f.from).filter(|node| seen.insert(*node))),
-                None => {
-                    query = None;
-                    searched = true;
-                }
-            },
-            () = &mut head_start, if query.is_none() && !searched => query = Some(search(dht, target)),
+            () = &mut head_start, if query.is_none() && !searched => {
+                query = Some(search(dht, target));
+                None
+            }
+        };
+        if let Some(answer) = answer
+            && let Some(agreed) = agree(&handshake, answer)?
+        {
+            return Ok((agreed, tried));
         }
     }
     Err(if tried.is_empty() { ConnectError::PeerNotFound } else { ConnectError::PeerConnectionFailed })
+}
+
+/// Handshakes through nodes of one origin; those that are silent do not hold up those of another origin.
+struct Attempts<F> {
+    waiting: VecDeque<SocketAddrV4>,
+    running: FuturesUnordered<F>,
+}
+
+impl<F: Future> Attempts<F> {
+    fn new(waiting: Vec<SocketAddrV4>) -> Self {
+        Self { waiting: waiting.into(), running: FuturesUnordered::new() }
+    }
+
+    fn start(&mut self, tried: &mut Vec<SocketAddrV4>, shake: impl Fn(SocketAddrV4) -> F) {
+        while self.running.len() < MAX_PARALLEL
+            && let Some(node) = self.waiting.pop_front()
+        {
+            tried.push(node);
+            self.running.push(shake(node));
+        }
+    }
 }
 
 fn search(dht: &Arc<Inner>, target: NodeId) -> Query {

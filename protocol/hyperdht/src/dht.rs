@@ -32,6 +32,9 @@ pub type Connection = SecretStream<UdxStream>;
 /// How often an idle connection shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// How often the interfaces of the machine are looked at.
+const NETWORK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Peers whose relay addresses are remembered for the next connection; the oldest are forgotten.
 const RELAY_CACHE: CacheOptions = CacheOptions { max_size: 512, max_age: None };
 
@@ -54,6 +57,8 @@ pub struct DhtOptions {
     pub ephemeral: Option<bool>,
     /// Whether a firewall is to be expected until a test shows that there is none.
     pub firewalled: bool,
+    /// Tests the firewall while it bootstraps, if the first node that answers can reach us.
+    pub quick_firewall: bool,
     /// The host that others reach us at, where that is known; see [`Dht::bootstrapper`].
     pub public_host: Option<Ipv4Addr>,
     /// How often an idle connection shows that it lives; `None` for never.
@@ -81,6 +86,7 @@ impl Default for DhtOptions {
             key_pair: None,
             ephemeral: None,
             firewalled: true,
+            quick_firewall: true,
             public_host: None,
             keep_alive: Some(KEEP_ALIVE),
             storage: StorageOptions::default(),
@@ -106,6 +112,8 @@ pub(crate) struct Inner {
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) state: Mutex<State>,
     pub(crate) online: watch::Sender<bool>,
+    /// Counts how often the interfaces of the machine have changed.
+    network: watch::Sender<u64>,
     local: LocalAddresses,
     storage_options: StorageOptions,
     unix_time: fn() -> Duration,
@@ -147,6 +155,7 @@ impl Dht {
                 any_port: options.any_port,
                 ephemeral: options.ephemeral,
                 firewalled: options.firewalled,
+                quick_firewall: options.quick_firewall,
                 public_host: options.public_host,
                 filter: is_acceptable,
                 seed: Some(rng.random()),
@@ -166,12 +175,14 @@ impl Dht {
             keep_alive: options.keep_alive,
             state: Mutex::new(state),
             online: watch::Sender::new(true),
+            network: watch::Sender::new(0),
             local: LocalAddresses::new(options.local_addresses),
             storage_options: options.storage,
             unix_time: options.unix_time,
         });
         let handler: Weak<Inner> = Arc::downgrade(&inner);
         inner.rpc.start(handler);
+        tokio::spawn(watch_network(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 
@@ -210,6 +221,12 @@ impl Dht {
     /// Whether the network answers; it is assumed to until it did not for a while.
     pub fn online(&self) -> watch::Receiver<bool> {
         self.inner.online.subscribe()
+    }
+
+    /// How often the interfaces of the machine have changed. Servers announce themselves anew when they do; connections may
+    /// be dead.
+    pub fn network_changes(&self) -> watch::Receiver<u64> {
+        self.inner.network.subscribe()
     }
 
     /// The address that the server socket is bound to; `None` after the node was destroyed.
@@ -360,6 +377,26 @@ impl Inner {
             Answer::NotStored => return false,
         }
         true
+    }
+}
+
+/// Notices when the machine's network changes, until the node is gone.
+async fn watch_network(node: Weak<Inner>) {
+    let Some(mut before) = node.upgrade().map(|inner| inner.local_addresses()) else { return };
+    loop {
+        tokio::time::sleep(NETWORK_INTERVAL).await;
+        let Some(inner) = node.upgrade().filter(|inner| !inner.rpc.is_destroyed()) else { return };
+        let addresses = inner.local_addresses();
+        if addresses == before {
+            continue;
+        }
+        tracing::debug!(?addresses, "network changed");
+        before = addresses;
+        let servers: Vec<_> = inner.state.lock().servers.values().filter_map(Weak::upgrade).collect();
+        for server in servers {
+            server.refresh();
+        }
+        inner.network.send_modify(|changes| *changes += 1);
     }
 }
 

@@ -27,7 +27,7 @@ pub enum ConnectError {
     /// The node was destroyed.
     #[error("node destroyed")]
     NodeDestroyed,
-    /// The handshake could not be made; the key of the peer is probably not one.
+    /// The handshake was not complete after the peer's answer.
     #[error("handshake failed")]
     HandshakeInvalid,
     /// The peer stopped to answer before the connection was open.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 /// How long the list of interfaces is good.
-const MAX_AGE: Duration = Duration::from_secs(5);
+const MAX_AGE: Duration = Duration::from_secs(4);
 
-/// The IPv4 addresses of the interfaces, asked for at most every five seconds.
+/// The IPv4 addresses of the interfaces, asked for at most every few seconds.
 #[derive(Debug, Default)]
 pub(crate) struct LocalAddresses {
     fixed: Option<Vec<Ipv4Addr>>,

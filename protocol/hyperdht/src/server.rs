@@ -149,7 +149,7 @@ impl Server {
     /// Announces the server anew, for instance because the machine's network has changed.
     pub fn refresh(&self) {
         if let Some(listening) = &*self.listening.lock() {
-            listening.announcer.refresh();
+            listening.refresh();
         }
     }
 
@@ -195,6 +195,10 @@ struct Prepared {
 }
 
 impl Listening {
+    pub(crate) fn refresh(&self) {
+        self.announcer.refresh();
+    }
+
     /// Takes no more connections.
     fn stop(&self) {
         self.stopped.send_replace(true);

@@ -1,0 +1,112 @@
+//! What nobody who means well sends.
+
+mod common;
+
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use common::{World, listen, talk};
+use dht_rpc::message::{Request, Response};
+use hyperdht::ServerOptions;
+use hyperdht::constants::command;
+use hyperdht::messages::{Handshake, Holepunch, Mode};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use udx::Udx;
+
+const ALICE: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
+const BOB: Ipv4Addr = Ipv4Addr::new(47, 1, 1, 1);
+const MALLORY: Ipv4Addr = Ipv4Addr::new(66, 6, 6, 6);
+
+/// Datagrams from noise to almost right requests for `target`.
+fn datagram(target: [u8; 32]) -> impl Strategy<Value = Vec<u8>> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..300);
+    let to = "46.1.1.1:49737".parse().expect("address");
+    let request = (any::<u16>(), any::<bool>(), 0u64..12, any::<bool>(), proptest::option::of(bytes())).prop_map(
+        move |(tid, internal, command, targeted, value)| {
+            let request = Request::new(tid, to, internal, command);
+            let target = targeted.then_some(target);
+            Request { target, value: value.map(Bytes::from), ..request }.encode()
+        },
+    );
+    let response = (any::<u16>(), bytes()).prop_map(move |(tid, value)| {
+        let closer_nodes =
+            (0..20).map(|i| (Ipv4Addr::new(66, 6, 6, i), 6)).map(|(ip, port)| std::net::SocketAddrV4::new(ip, port));
+        Response { closer_nodes: closer_nodes.collect(), value: Some(value.into()), ..Response::new(tid, to) }.encode()
+    });
+    let wrapped = (any::<u16>(), 0u64..6, bytes(), any::<bool>()).prop_map(move |(tid, mode, noise, punch)| {
+        let modes =
+            [Mode::FromClient, Mode::FromServer, Mode::FromRelay, Mode::FromSecondRelay, Mode::Reply, Mode::Unknown(9)];
+        let mode = modes[mode as usize];
+        let peer_address = Some("66.6.6.6:6".parse().expect("address"));
+        let (command, value) = if punch {
+            (command::PEER_HOLEPUNCH, Holepunch { mode, id: tid.into(), payload: &noise, peer_address }.encode())
+        } else {
+            (
+                command::PEER_HANDSHAKE,
+                Handshake { mode, noise: &noise, peer_address, relay_address: peer_address }.encode(),
+            )
+        };
+        let request = Request::new(tid, to, false, command);
+        Request { target: Some(target), value: Some(value.into()), ..request }.encode()
+    });
+    prop_oneof![bytes(), request, response, wrapped]
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_datagram_is_survived() {
+    let mut world = World::new(1, 4).await;
+    let (alice, bob) = (world.node(ALICE).await, world.node(BOB).await);
+    let (server, key) = listen(&alice, ServerOptions::default()).await;
+    let mallory =
+        Udx::with_network(world.net.host(MALLORY.into())).bind("0.0.0.0:6".parse().expect("address")).expect("bound");
+    let table = alice.rpc().table_len();
+
+    let mut runner = TestRunner::deterministic();
+    let strategy = datagram(crypto::hash(&[&key]));
+    let targets = [
+        alice.rpc().socket(dht_rpc::SocketId::SERVER).expect("bound").local_addr().port(),
+        alice.rpc().socket(dht_rpc::SocketId::CLIENT).expect("bound").local_addr().port(),
+    ];
+    for i in 0..4000 {
+        let datagram = strategy.new_tree(&mut runner).expect("a datagram").current();
+        let to = (ALICE, targets[i % 2]).into();
+        mallory.try_send_to(&datagram, to).expect("sent");
+        mallory.try_send_to(&datagram, (common::node_host(1), common::PORT).into()).expect("sent");
+        if i % 100 == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    talk(&bob, &server, key).await;
+    assert_eq!(alice.rpc().table_len(), table, "who shows no identifier is not remembered");
+    assert!(alice.rpc().udx().stream_count() <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_lies_about_handshakes_does_not_keep_peers_apart() {
+    let mut world = World::new(2, 8).await;
+    let (alice, bob) = (world.node(ALICE).await, world.node(BOB).await);
+    let (server, key) = listen(&alice, ServerOptions::default()).await;
+
+    // It answers every handshake at once, with garbage.
+    let liar =
+        Udx::with_network(world.net.host(MALLORY.into())).bind("0.0.0.0:6".parse().expect("address")).expect("bound");
+    tokio::spawn(async move {
+        while let Some(datagram) = liar.recv().await {
+            let Some(dht_rpc::message::Message::Request(request)) = dht_rpc::message::Message::decode(&datagram.data)
+            else {
+                continue;
+            };
+            let std::net::SocketAddr::V4(from) = datagram.from else { continue };
+            let value =
+                Handshake { mode: Mode::Reply, noise: &[7; 64], peer_address: None, relay_address: None }.encode();
+            let response = Response { value: Some(value.into()), ..Response::new(request.tid, from) };
+            liar.try_send_to(&response.encode(), datagram.from).expect("sent");
+        }
+    });
+    let relay_addresses = vec![std::net::SocketAddrV4::new(MALLORY, 6)];
+    let options = hyperdht::ConnectOptions { relay_addresses, ..hyperdht::ConnectOptions::default() };
+    let (connection, accepted) = tokio::join!(bob.connect(key, options), server.accept());
+    assert!(connection.is_ok() && accepted.is_some());
+}
