@@ -146,7 +146,7 @@ for (const version of versions) {
     assert.deepStrictEqual([result.closed, peer.received, peer.wrong], ['finished', 200_000, -1])
   })
 
-  test(`${version}: packet numbers wrap`, { timeout: 60_000 }, async () => {
+  test(`${version}: packet numbers wrap`, { timeout: 60_000 }, async (t) => {
     const ours = 4294967200
     const theirs = 4294967290
     const rust = ['--send', 2_000_000, '--seq', ours, '--ack', theirs]
@@ -158,7 +158,7 @@ for (const version of versions) {
     assert.deepStrictEqual([peer.received, peer.wrong, peer.error], [2_000_000, -1, null])
   })
 
-  test(`${version}: a slow reader holds the sender back`, { timeout: 120_000 }, async () => {
+  test(`${version}: a slow reader holds the sender back`, { timeout: 120_000 }, async (t) => {
     const bytes = 24_000_000
     const { peer, other } = await pair(t, version, { rust: ['--slow', 20] })
     await peer.send(bytes)
@@ -194,7 +194,7 @@ for (const version of versions) {
     assert.strictEqual(peer.error.code, 'ECONNRESET')
   })
 
-  test(`${version}: Rust moves to another socket`, { timeout: 60_000 }, async () => {
+  test(`${version}: Rust moves to another socket`, { timeout: 60_000 }, async (t) => {
     const bytes = 6_000_000
     const { peer, other } = await pair(t, version, { first: 'rust', rust: ['--send', bytes, '--move-after', 3_000_000] })
     await other.line('moved')
