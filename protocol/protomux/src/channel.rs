@@ -84,6 +84,11 @@ impl Channel {
         })
     }
 
+    /// Events that were taken out of the shared queue and wait here.
+    pub fn buffered(&self) -> usize {
+        self.events.len()
+    }
+
     /// A handle that only sends. It does not keep the channel open.
     pub fn sender(&self) -> Sender {
         self.sender.clone()

@@ -13,18 +13,12 @@ use crate::shared::{Handle, Hook, Shared};
 use crate::task::Task;
 
 /// How a [`Mux`] writes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct MuxOptions {
     /// Write small messages that have piled up while the stream was busy as one batch. Saves encryption and framing, and a
     /// JavaScript peer decodes it faster. It also makes that peer hold its answers back until the handlers of the whole batch are
     /// done, so it is off at first.
     pub pack: bool,
-}
-
-impl Default for MuxOptions {
-    fn default() -> Self {
-        Self { pack: false }
-    }
 }
 
 /// Channels over one [`SecretStream`]. Cheap to clone.

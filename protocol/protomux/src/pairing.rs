@@ -90,9 +90,4 @@ impl Infos {
             }
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.infos.len()
-    }
 }
