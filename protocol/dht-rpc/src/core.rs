@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 
 use crate::health::{Health, NetworkHealth};
-use crate::io::{Io, Outcome, Outgoing, Owner, Progress, SocketId, Transmit, validate};
+use crate::io::{Io, Outgoing, Owner, Progress, Settled, SocketId, Transmit, validate};
 use crate::message::{Message, Request, Response, code, command};
 use crate::nat::NatSampler;
 use crate::nodes::Nodes;
@@ -216,12 +216,10 @@ impl Core {
             Some(Message::Request(message)) => self.handle_request(socket, from, message, now),
             Some(Message::Response(message)) => {
                 let to = message.to;
-                let Some(progress) = self.io.respond(from, message, now, &mut self.transmits) else { return };
-                if let Progress::Settled { outcome: Outcome::Answered(reply), .. } = &progress {
-                    let id = reply.id;
-                    self.learn(socket == self.io.socket(), from, id, to, now);
-                }
-                self.progress(progress, now);
+                let Some(settled) = self.io.respond(from, message, now, &mut self.transmits) else { return };
+                let id = settled.reply.as_ref().and_then(|reply| reply.id);
+                self.learn(socket == self.io.socket(), from, id, to, now);
+                self.settle(settled, now);
             }
             None => {}
         }
@@ -306,7 +304,15 @@ impl Core {
             return;
         }
         for progress in self.io.timeout(now, &mut self.transmits) {
-            self.progress(progress, now);
+            match progress {
+                Progress::TimedOut(settled) => self.settle(*settled, now),
+                Progress::Slow(query) => {
+                    if let Some(active) = self.queries.get_mut(&query) {
+                        active.state.slow();
+                        self.pump(query, now);
+                    }
+                }
+            }
         }
         while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
             let incoming = entry.remove();
@@ -317,33 +323,22 @@ impl Core {
         }
     }
 
-    fn progress(&mut self, progress: Progress, now: Instant) {
-        let (owner, to, to_id, slow, outcome) = match progress {
-            Progress::Slow(query) => {
-                if let Some(active) = self.queries.get_mut(&query) {
-                    active.state.slow();
-                    self.pump(query, now);
-                }
-                return;
-            }
-            Progress::Settled { owner, to, to_id, slow, outcome } => (owner, to, to_id, slow, outcome),
-        };
-        if matches!(outcome, Outcome::TimedOut)
+    /// Tells whoever made a request what became of it.
+    fn settle(&mut self, settled: Settled, now: Instant) {
+        let Settled { owner, to, to_id, slow, reply } = settled;
+        if reply.is_none()
             && let Some(id) = to_id
         {
             self.remove_node(&id);
         }
-        let answered = matches!(outcome, Outcome::Answered(_));
+        let answered = reply.is_some();
         match owner {
             Owner::Nobody => {}
             Owner::Caller(sender) => {
                 // The caller may have stopped listening.
-                let _ = sender.send(match outcome {
-                    Outcome::Answered(reply) => Ok(reply),
-                    Outcome::TimedOut => Err(RequestError::Timeout),
-                });
+                let _ = sender.send(reply.ok_or(RequestError::Timeout));
             }
-            Owner::Query(query) => self.query_progress(query, to, slow, outcome, now),
+            Owner::Query(query) => self.query_progress(query, to, slow, reply, now),
             Owner::Check(id, seen) => {
                 self.checks -= 1;
                 if !answered || self.nodes.get(&id).is_some_and(|node| node.seen <= seen) {
@@ -493,11 +488,11 @@ impl Core {
         }
     }
 
-    fn query_progress(&mut self, id: u64, to: SocketAddrV4, slow: bool, outcome: Outcome, now: Instant) {
+    fn query_progress(&mut self, id: u64, to: SocketAddrV4, slow: bool, reply: Option<Reply>, now: Instant) {
         let Some(active) = self.queries.get_mut(&id) else { return };
-        let hints = match outcome {
-            Outcome::TimedOut => active.state.failed(to, slow, true),
-            Outcome::Answered(reply) => {
+        let hints = match reply {
+            None => active.state.failed(to, slow, true),
+            Some(reply) => {
                 let reply = Arc::new(reply);
                 let (own, filter) = (self.table.id(), self.settings.filter);
                 let hints = active.state.answered(to, slow, &reply, |c| filter(c.addr) && c.id != *own);

@@ -118,20 +118,25 @@ struct Inflight {
     slow: bool,
 }
 
-/// What became of a request.
+/// A request that nothing more is waited for.
 #[derive(Debug)]
-pub(crate) enum Outcome {
-    Answered(Reply),
-    TimedOut,
+pub(crate) struct Settled {
+    pub(crate) owner: Owner,
+    pub(crate) to: SocketAddrV4,
+    pub(crate) to_id: Option<NodeId>,
+    /// Whether [`Progress::Slow`] was reported before.
+    pub(crate) slow: bool,
+    /// The answer; `None` when there was none in time.
+    pub(crate) reply: Option<Reply>,
 }
 
 /// News of a request under way.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// The first answer is overdue; the request goes on.
+    /// The first answer is overdue, to a request of this query; it goes on.
     Slow(u64),
-    /// Nothing more is waited for.
-    Settled { owner: Owner, to: SocketAddrV4, to_id: Option<NodeId>, slow: bool, outcome: Outcome },
+    /// It was not answered.
+    TimedOut(Box<Settled>),
 }
 
 /// Counters of a node's requests since it was made.
@@ -278,7 +283,7 @@ impl Io {
         response: Response,
         now: Instant,
         out: &mut Vec<Transmit>,
-    ) -> Option<Progress> {
+    ) -> Option<Settled> {
         let request = self.inflight.get(&response.tid)?;
         if request.to != from && !(request.any_port && request.to.ip() == from.ip()) {
             return None;
@@ -300,12 +305,12 @@ impl Io {
             value: response.value,
             rtt: now.saturating_duration_since(request.sent_at),
         };
-        Some(Progress::Settled {
+        Some(Settled {
             owner: request.owner,
             to: request.to,
             to_id: request.to_id,
             slow: request.slow,
-            outcome: Outcome::Answered(reply),
+            reply: Some(reply),
         })
     }
 
@@ -338,13 +343,8 @@ impl Io {
             let Some(request) = self.inflight.remove(&tid) else { continue };
             if !gone {
                 self.stats.timeouts += 1;
-                progress.push(Progress::Settled {
-                    owner: request.owner,
-                    to: request.to,
-                    to_id: request.to_id,
-                    slow: true,
-                    outcome: Outcome::TimedOut,
-                });
+                let (owner, to, to_id) = (request.owner, request.to, request.to_id);
+                progress.push(Progress::TimedOut(Box::new(Settled { owner, to, to_id, slow: true, reply: None })));
             }
         }
         self.send_waiting(now, out);
@@ -452,7 +452,7 @@ mod tests {
             }
         };
         assert_eq!((sent, now - start), (3, TIMEOUT * 3));
-        assert!(matches!(settled[..], [Progress::Settled { outcome: Outcome::TimedOut, .. }]));
+        assert!(matches!(settled[..], [Progress::TimedOut(_)]));
         assert_eq!((io.len(), io.deadline(), io.stats.timeouts), (0, None, 1));
     }
 

@@ -124,11 +124,8 @@ impl Query {
             Some(Seen::Down) => {
                 return (candidate, referrer.map(|referrer| DownHint { referrer, down: contact.addr }));
             }
-            Some(Seen::Asked(referrers)) => {
-                if referrers.len() < MAX_REFERRERS {
-                    referrers.extend(referrer);
-                }
-            }
+            Some(Seen::Asked(referrers)) if referrers.len() < MAX_REFERRERS => referrers.extend(referrer),
+            Some(Seen::Asked(_)) => {}
             None if candidate && room => {
                 self.seen.insert(contact.addr, Seen::Asked(referrer.into_iter().collect()));
                 self.pending.push(contact);

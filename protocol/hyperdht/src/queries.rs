@@ -69,10 +69,13 @@ type Commit = Pin<Box<dyn Future<Output = Result<(), QueryError>> + Send>>;
 /// What is done at the closest nodes when a query has found them.
 type Store = Box<dyn Fn(&Arc<Reply>) -> Option<Commit> + Send + Sync>;
 
+/// What is taken back at a node on the way, by what it remembers.
+type Clear = Box<dyn Fn(&Arc<Reply>, &LookupReply) -> Option<Commit> + Send + Sync>;
+
 /// A query for a topic: a lookup, and an announce or unannounce with it. It ends when it is dropped.
 pub struct Lookup {
     query: Query,
-    clear: Option<Box<dyn Fn(&Arc<Reply>, &LookupReply) -> Option<Commit> + Send + Sync>>,
+    clear: Option<Clear>,
     clearing: FuturesUnordered<Commit>,
     commits: Commits,
     searched: bool,
