@@ -23,7 +23,8 @@ pub const LENGTH_BYTES: usize = 3;
 /// The longest frame that the length can announce, in bytes, the length itself not counted.
 pub const MAX_FRAME: usize = (1 << 24) - 1;
 
-/// What is reserved at least when a frame does not fit into the chunk that it began in, in bytes.
+/// What is reserved at least when a frame does not fit into the chunk that it began in, in bytes. A beginning of at least so many
+/// bytes stays where it is: the next chunk often lies right behind it.
 const MIN_RESERVE: usize = 4096;
 
 /// The length prefix of a frame of `len` bytes. Only the low 24 bits of `len` count.
@@ -40,7 +41,7 @@ fn decode_length(bytes: &[u8]) -> Option<usize> {
 ///
 /// Frames that lie whole within a chunk are handed out as slices of that chunk, without a copy. A frame that spans chunks is
 /// gathered in a buffer that grows with what has arrived (at most to twice of it, and 4 KiB at least), never with what the peer
-/// only announced.
+/// only announced. Chunks that follow each other in memory are joined without a copy.
 #[derive(Debug)]
 pub struct FrameReader {
     /// What is left of the chunk pushed last.
@@ -130,16 +131,29 @@ impl FrameReader {
 
     /// Moves the rest of the chunk, which is shorter than `whole`, to `partial`.
     fn set_aside(&mut self, whole: usize) {
-        let room = whole.min(MIN_RESERVE.max(2 * self.chunk.len()));
+        let chunk = std::mem::take(&mut self.chunk);
+        if chunk.len() >= MIN_RESERVE {
+            self.partial = chunk;
+            return;
+        }
+        // Few bytes must not hold the memory of a large chunk.
+        let room = whole.min(MIN_RESERVE.max(2 * chunk.len()));
         self.partial = BytesMut::with_capacity(room);
-        self.partial.extend_from_slice(&self.chunk);
-        self.chunk = BytesMut::new();
+        self.partial.extend_from_slice(&chunk);
     }
 
     /// Fills `partial` from the chunk until it holds `whole` bytes or the chunk is used up.
     fn gather(&mut self, whole: usize) {
         let missing = whole.saturating_sub(self.partial.len());
         let taken = missing.min(self.chunk.len());
+        if self.partial.as_ptr_range().end == self.chunk.as_ptr() {
+            // Parts of one allocation: joined without a copy.
+            self.partial.unsplit(self.chunk.split_to(taken));
+            if self.chunk.is_empty() {
+                self.chunk = BytesMut::new();
+            }
+            return;
+        }
         let have = self.partial.len() + taken;
         if have > self.partial.capacity() {
             let room = whole.min(MIN_RESERVE.max(2 * have));
@@ -176,6 +190,21 @@ mod tests {
         let mut reader = FrameReader::new(16);
         reader.push(BytesMut::from(&[17, 0, 0][..]));
         assert!(matches!(reader.next_frame(), Err(Error::FrameTooLarge { announced: 17, limit: 16 })));
+    }
+
+    #[test]
+    fn chunks_of_one_allocation_are_joined_in_place() {
+        let mut wire = BytesMut::from(&encode_length(20_000)[..]);
+        wire.extend_from_slice(&[7; 20_000]);
+        let place = wire[LENGTH_BYTES..].as_ptr();
+        let first = wire.split_to(9000);
+        let mut reader = FrameReader::new(MAX_FRAME);
+        for chunk in [first, wire.split_to(6000), wire] {
+            assert_eq!(reader.next_frame().unwrap(), None);
+            reader.push(chunk);
+        }
+        let frame = reader.next_frame().unwrap().unwrap();
+        assert_eq!((frame.as_ptr(), frame.len()), (place, 20_000));
     }
 
     proptest! {
