@@ -128,6 +128,10 @@ impl BootstrapNode {
     }
 }
 
+/// How long the answer to a quick test of the firewall may come after the query. In a small or near network the two end at the same
+/// moment, and it must not be chance which is first.
+const QUICK_GRACE: Duration = Duration::from_millis(20);
+
 /// Finds the own neighbourhood, and looks whether others can reach us.
 pub(crate) async fn bootstrap(inner: Arc<Inner>) {
     let mut closed = inner.closed.subscribe();
@@ -152,7 +156,7 @@ pub(crate) async fn bootstrap(inner: Arc<Inner>) {
 }
 
 /// One query for the own identifier. With `quick` the first node that answers is asked to ping our other socket; the result
-/// says whether it could before the query was over, which is worth a test of the firewall.
+/// says whether it could before the query was over, or [`QUICK_GRACE`] later, which is worth a test of the firewall.
 async fn find_self(inner: &Arc<Inner>, quick: bool) -> bool {
     let target = inner.with(|core, _| *core.table.id());
     let (_, mut events) = inner.find_node(target, false);
@@ -169,10 +173,14 @@ async fn find_self(inner: &Arc<Inner>, quick: bool) -> bool {
                     asked = true;
                     probes.push(ping_nat(inner, reply.from));
                 }
-                Some(QueryEvent::Done(_)) | None => return reached,
+                Some(QueryEvent::Done(_)) | None => break,
             },
         }
     }
+    if let Ok(Some(pong)) = tokio::time::timeout(QUICK_GRACE, probes.next()).await {
+        reached |= pong.is_ok();
+    }
+    reached
 }
 
 /// Asks a node to answer to our server socket.
