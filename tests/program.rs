@@ -230,3 +230,43 @@ fn a_new_store_gets_a_key_once() {
     assert_eq!(second[0], "=============== STARTING PEER ===============");
     assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&second, "Peer pubkey (hex): "));
 }
+
+#[test]
+fn the_demo_ends_when_its_peers_have_talked() {
+    let place = Place::new();
+    let output = place.run(&["demo", "--once"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for words in ["Private DHT: 127.0.0.1:", "SC-Bridge: ws://127.0.0.1:", "token:", "alice -> bob: ", "bob -> alice: "]
+    {
+        assert!(text.contains(words), "{words:?} is missing in: {text}");
+    }
+    assert!(!place.path().join("stores").exists(), "the demo leaves nothing behind");
+}
+
+#[test]
+fn the_demo_stays_up_with_bridges_that_answer() {
+    let mut demo = Running::start(Place::new().program(&["demo"]));
+    let lines = demo.until("Messages went both ways");
+    let address = value(&lines, "  SC-Bridge: ws://").to_owned();
+    std::net::TcpStream::connect(address).expect("the bridge listens");
+}
+
+#[test]
+fn a_dht_node_says_where_it_listens() {
+    let place = Place::new();
+    let mut first = Running::start(place.program(&["dht", "--port", "0", "--nodes", "1"]));
+    let lines = [first.until("DHT node listening at "), first.until("DHT node listening at ")].concat();
+    let address = value(&lines, "DHT node listening at ").to_owned();
+    assert!(address.starts_with("127.0.0.1:") && lines[0] != lines[1], "{lines:?}");
+    let mut second = Running::start(place.program(&["dht", "--port", "0", "--bootstrap", &address]));
+    second.until("DHT node listening at ");
+    let port = address.rsplit_once(':').expect("a port").1;
+    assert_fails(&place.run(&["dht", "--port", port]), 1, &[port, "--port"]);
+    assert_fails(&place.run(&["dht", "--ephemeral"]), 2, &["--bootstrap"]);
+    #[cfg(unix)]
+    for mut node in [second, first] {
+        node.signal("TERM");
+        assert_eq!(node.child.wait().expect("ends").code(), Some(0));
+    }
+}

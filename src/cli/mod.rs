@@ -127,10 +127,17 @@ fn request(args: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
     }
 }
 
-/// What is wrong, of a message in which clap also says how it would be right.
+/// What is wrong and what was probably meant, of a message in which clap goes on with how it would be right.
 fn one_line(rendered: &str) -> String {
-    let first = rendered.lines().next().unwrap_or_default();
-    format!("{}; see --help", first.strip_prefix("error: ").unwrap_or(first))
+    let said = rendered.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said = said.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    format!(
+        "{}; see --help",
+        said.strip_prefix("error: ")
+            .unwrap_or(&said)
+            .trim_end_matches("For more information, try '--help'.")
+            .trim_end()
+    )
 }
 
 /// Logs go to standard error.
@@ -188,7 +195,12 @@ mod tests {
     fn wrong_arguments_of_a_command_are_one_line() {
         for args in [&["dht", "--prot", "1"] as &[&str], &["dht", "--port", "x"], &["demo", "now"]] {
             match asked(args) {
-                Err(Failure::Usage(line)) => assert!(!line.contains('\n') && line.ends_with("; see --help"), "{line}"),
+                Err(Failure::Usage(line)) => {
+                    assert!(
+                        !line.contains('\n') && line.ends_with("; see --help") && line.matches("--help").count() == 1,
+                        "{line}"
+                    );
+                }
                 other => panic!("{args:?}: {other:?}"),
             }
         }

@@ -77,7 +77,10 @@ impl Network for SwarmNetwork {
     }
 
     fn flush(&self) -> Operation<'_, ()> {
-        Box::pin(async { drop(self.0.flush().await) })
+        Box::pin(async {
+            // A swarm that was destroyed has nothing left to flush.
+            let _ = self.0.flush().await;
+        })
     }
 
     fn next_link(&self) -> Operation<'_, Option<Arc<dyn Link>>> {

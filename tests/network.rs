@@ -1,0 +1,177 @@
+//! Whole peers on a private network: what a client of one bridge sends, a client of another gets.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use encoding::json::{Value, parse};
+use futures_util::{SinkExt, StreamExt};
+use hyperdht::testnet::Testnet;
+use intercom::bridge::BridgeOptions;
+use intercom::identity::Identity;
+use intercom::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
+use intercom::sidechannel::{Console, SidechannelOptions};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// Only so that a test that hangs says where.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Player {
+    identity: Identity,
+    network: SwarmNetwork,
+    peer: Peer,
+    client: WebSocketStream<TcpStream>,
+}
+
+impl Player {
+    /// A peer that has joined the network, and a client of its bridge that has shown the token.
+    async fn join(testnet: &Testnet, sidechannel: SidechannelOptions) -> Player {
+        let identity = Identity::generate();
+        let options = NetworkOptions::new(identity.key_pair().clone(), vec![testnet.bootstrap.into()]);
+        let options = NetworkOptions { host: Ipv4Addr::LOCALHOST, port: 0, ..options };
+        let network = SwarmNetwork::new(options).await.expect("a free port");
+        let bridge = BridgeOptions { host: "127.0.0.1".into(), token: "t".into(), ..BridgeOptions::default() };
+        let options = PeerOptions {
+            identity: identity.clone(),
+            sidechannel: SidechannelOptions { console: Console::new(|_| {}), ..sidechannel },
+            bridge: Some(bridge),
+            commands: true,
+            quiet: false,
+        };
+        let peer = Peer::start(options, Arc::new(network.clone())).await.expect("a free port");
+        let address = peer.bridge_addr().expect("is on");
+        let stream = TcpStream::connect(address).await.expect("the bridge listens");
+        let (client, _) = tokio_tungstenite::client_async(format!("ws://{address}"), stream).await.expect("an upgrade");
+        let mut player = Player { identity, network, peer, client };
+        assert_eq!(player.ask(r#"{"id":0,"type":"auth","token":"t"}"#).await.get("type"), Some(&"auth_ok".into()));
+        tokio::time::timeout(PATIENCE, player.peer.ready()).await.expect("the network is there");
+        player
+    }
+
+    async fn next(&mut self) -> Value {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.client.next()).await.expect("an answer or an event") {
+                Some(Ok(Message::Text(text))) => return parse(text.as_str()).expect("JSON"),
+                Some(Ok(_)) => {}
+                other => panic!("the bridge is gone: {other:?}"),
+            }
+        }
+    }
+
+    /// The answer to a command, which must have an id.
+    async fn ask(&mut self, command: &str) -> Value {
+        self.client.send(Message::text(command)).await.expect("the bridge is there");
+        loop {
+            let answer = self.next().await;
+            if answer.get("id").is_some_and(|id| matches!(id, Value::Number(_))) {
+                return answer;
+            }
+        }
+    }
+
+    /// The next message that comes over the network.
+    async fn event(&mut self) -> Value {
+        loop {
+            let event = self.next().await;
+            if event.get("type") == Some(&"sidechannel_message".into()) {
+                return event;
+            }
+        }
+    }
+
+    /// Waits for that many connected peers, as a client would: by asking.
+    async fn connected(&mut self, peers: usize) {
+        let all = async {
+            while self.ask(r#"{"id":1,"type":"stats"}"#).await.get("connectionCount") != Some(&peers.into()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.expect("the peers meet");
+    }
+
+    async fn leave(self) {
+        self.peer.close().await;
+        self.network.destroy().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_goes_from_client_to_client() {
+    let testnet = Testnet::new(3).await.expect("loopback");
+    let mut alice = Player::join(&testnet, SidechannelOptions::default()).await;
+    let mut bob = Player::join(&testnet, SidechannelOptions::default()).await;
+    alice.connected(1).await;
+    bob.connected(1).await;
+    let sent = alice.ask(r#"{"id":2,"type":"send","channel":"0000intercom","message":{"b":1,"1":"ü"}}"#).await;
+    assert_eq!(sent.to_string(), r#"{"id":2,"type":"sent","channel":"0000intercom"}"#);
+    let event = bob.event().await;
+    assert_eq!(event.get("channel"), Some(&"0000intercom".into()));
+    assert_eq!(event.get("from"), Some(&alice.identity.public_key_hex().into()));
+    assert_eq!(event.get("message").map(Value::to_string).as_deref(), Some(r#"{"1":"ü","b":1}"#));
+    bob.leave().await;
+    alice.leave().await;
+    testnet.destroy().await;
+}
+
+#[tokio::test]
+async fn a_channel_can_be_joined_and_left_while_running() {
+    let open = SidechannelOptions { welcome_required: false, ..SidechannelOptions::default() };
+    let testnet = Testnet::new(3).await.expect("loopback");
+    let mut alice = Player::join(&testnet, open.clone()).await;
+    let mut bob = Player::join(&testnet, open).await;
+    for player in [&mut alice, &mut bob] {
+        player.connected(1).await;
+        let joined = player.ask(r#"{"id":3,"type":"join","channel":"room"}"#).await;
+        assert_eq!(joined.to_string(), r#"{"id":3,"type":"joined","channel":"room"}"#);
+    }
+    bob.ask(r#"{"id":4,"type":"cli","command":"/sc_send --channel room --message \"from the terminal\""}"#).await;
+    assert_eq!(alice.event().await.get("message"), Some(&"from the terminal".into()));
+    let left = bob.ask(r#"{"id":5,"type":"leave","channel":"room"}"#).await;
+    assert_eq!(left.to_string(), r#"{"id":5,"type":"left","channel":"room","ok":true}"#);
+    let stats = bob.ask(r#"{"id":6,"type":"cli","command":"/sc_stats"}"#).await;
+    assert_eq!(
+        stats.to_string(),
+        r#"{"id":6,"type":"cli_result","command":"/sc_stats","ok":true,"output":["{\"channels\":[\"0000intercom\"],\"connectionCount\":1}"],"error":null}"#
+    );
+    bob.leave().await;
+    alice.leave().await;
+    testnet.destroy().await;
+}
+
+#[tokio::test]
+async fn the_terminal_answers_over_the_bridge() {
+    let testnet = Testnet::new(1).await.expect("loopback");
+    let mut peer = Player::join(&testnet, SidechannelOptions::default()).await;
+    let key = peer.identity.public_key_hex();
+    let mut run = async |command: &str| {
+        let command = Value::from(command).to_string();
+        let answer = peer.ask(&format!(r#"{{"id":1,"type":"cli","command":{command}}}"#)).await;
+        let output = answer.get("output").and_then(Value::as_array).map(<[Value]>::to_vec).unwrap_or_default();
+        let error = answer.get("error").and_then(Value::as_str).map(str::to_owned);
+        (output.iter().map(|line| line.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>(), error)
+    };
+    assert_eq!(run(r#"/print --text "hello there""#).await, (vec!["hello there".into()], None));
+    assert_eq!(run("/nonsense").await, (vec![], None));
+    assert_eq!(run("/tx --command x").await.1.as_deref(), Some("/tx is not available: this peer runs no subnet."));
+    assert_eq!(
+        run(r#"/sc_send --channel "open"#).await.1.as_deref(),
+        Some("Cannot read properties of null (reading '1')")
+    );
+    assert_eq!(run("/sc_join").await.0.len(), 1);
+    assert_eq!(run("/sc_join --channel r --invite %").await.0, ["Invalid invite. Pass JSON, base64, or @file."]);
+    let (keys, _) = run("/get_keys").await;
+    assert_eq!(keys[1], format!("Public Key:  {key}"));
+    let (welcome, _) = run("/sc_welcome --channel room --text hi").await;
+    assert!(welcome[0].starts_with(r#"{"payload":{"channel":"room","ownerPubKey":""#), "{welcome:?}");
+    assert!(welcome[1].starts_with("welcome_b64: eyJ"), "{welcome:?}");
+    let (invite, _) = run(&format!("/sc_invite --channel room --pubkey {key} --ttl 60")).await;
+    assert!(invite[1].starts_with("invite_b64: eyJ"), "{invite:?}");
+    let no_time = run(&format!("/sc_invite --channel room --pubkey {key} --ttl soon")).await;
+    assert_eq!(no_time.0, ["Invite TTL is required. Pass --ttl <sec> or set --sidechannel-invite-ttl."]);
+    assert_eq!(run("/exit").await.0, ["Exiting..."]);
+    tokio::time::timeout(PATIENCE, peer.peer.exit_asked()).await.expect("the peer is asked to end");
+    peer.leave().await;
+    testnet.destroy().await;
+}
