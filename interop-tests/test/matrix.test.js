@@ -77,7 +77,14 @@ describe('matrix', { concurrency: 3 }, () => {
         const times = timesOf([server, client, operator])
         test(name + ' x' + times, async () => {
           dht ||= await startDht(operator)
-          for (let n = 0; n < times; n++) await meet(dht, operator, server, client, n)
+          try {
+            for (let n = 0; n < times; n++) await meet(dht, operator, server, client, n)
+          } catch (err) {
+            // What the failed peers left announced must not be found by the next cell.
+            await dht.kill()
+            dht = null
+            throw err
+          }
         })
       }
     })
