@@ -28,6 +28,8 @@ const RECEIVE_BATCH: usize = 16;
 const RECEIVE_BUFFER: usize = 1 << 16;
 /// Batches that a socket task takes before it lets other tasks run.
 const BATCHES_PER_TURN: usize = 4;
+/// Bytes after which streams answer although more may wait in the system's buffer.
+const ANSWER_AFTER: usize = 128 << 10;
 /// Idle receive buffers that an instance keeps.
 const SPARE_BUFFERS: usize = 2;
 /// Receive errors in a row after which a socket counts as dead.
@@ -73,6 +75,8 @@ pub(crate) struct SocketCore {
     arrived: Notify,
     dropped: AtomicU64,
     closed: AtomicBool,
+    /// Only streams receive.
+    streams_only: AtomicBool,
     /// Streams that wait until the system takes datagrams again.
     blocked: Mutex<Vec<Arc<Shared>>>,
     driver: Mutex<Option<Waker>>,
@@ -99,12 +103,14 @@ impl SocketCore {
             arrived: Notify::new(),
             dropped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            streams_only: AtomicBool::new(false),
             blocked: Mutex::default(),
             driver: Mutex::default(),
             task: Mutex::default(),
             finished,
         });
-        let driver = Driver { core: Arc::downgrade(&core), io, errors: 0, touched: Vec::new(), _alive: alive };
+        let driver =
+            Driver { core: Arc::downgrade(&core), io, errors: 0, touched: Vec::new(), unanswered: 0, _alive: alive };
         *core.task.lock() = Some(tokio::spawn(driver).abort_handle());
         Ok(UdxSocket { core })
     }
@@ -133,6 +139,9 @@ impl SocketCore {
     }
 
     fn push_datagram(&self, data: &[u8], from: SocketAddr) {
+        if self.streams_only.load(Ordering::Relaxed) {
+            return;
+        }
         if data.len() > MAX_DATAGRAM {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -228,6 +237,12 @@ impl UdxSocket {
         self.core.try_send(&Outgoing { destination: to, contents: data, segment_size: None, ttl: Some(ttl) })
     }
 
+    /// Forgets the datagrams that wait, and drops those that come: from now on only streams use the socket.
+    pub fn ignore_datagrams(&self) {
+        self.core.streams_only.store(true, Ordering::Relaxed);
+        self.core.datagrams.lock().clear();
+    }
+
     /// Datagrams dropped because nobody received them in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -275,6 +290,8 @@ struct Driver {
     errors: u32,
     /// Streams that got packets in the current batch.
     touched: Vec<Arc<Shared>>,
+    /// Bytes that they got.
+    unanswered: usize,
     _alive: watch::Sender<()>,
 }
 
@@ -287,6 +304,7 @@ impl Future for Driver {
         this.poll_blocked(&core, cx);
         let mut buffers = core.instance.buffers.lock().pop().unwrap_or_else(ReceiveBuffers::new);
         let result = this.poll_batches(&core, &mut buffers, cx);
+        this.answer();
         let mut spare = core.instance.buffers.lock();
         if spare.len() < SPARE_BUFFERS {
             spare.push(buffers);
@@ -339,13 +357,23 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Gives each datagram to its stream or to the queue, then lets each stream answer once.
+    /// Lets each stream that got something answer once: one acknowledgement for all that the system had.
+    fn answer(&mut self) {
+        self.unanswered = 0;
+        let now = super::now();
+        for stream in self.touched.drain(..) {
+            stream.end_batch(now);
+        }
+    }
+
+    /// Gives each datagram to its stream or to the queue.
     fn take_batch<'a>(&mut self, core: &Arc<SocketCore>, filled: impl Iterator<Item = (&'a [u8], &'a Received)>) {
         let now = super::now();
         let mut datagrams = false;
         for (buffer, received) in filled {
             let stride = received.stride.max(1);
             let buffer = &buffer[..received.len.min(buffer.len())];
+            self.unanswered += buffer.len();
             if buffer.is_empty() {
                 core.push_datagram(&[], received.source);
                 datagrams = true;
@@ -373,8 +401,8 @@ impl Driver {
         if datagrams {
             core.arrived.notify_waiters();
         }
-        for stream in self.touched.drain(..) {
-            stream.end_batch(now);
+        if self.unanswered >= ANSWER_AFTER {
+            self.answer();
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::stream::{Path, Stats, StreamState, Transmit};
 /// Batches that a stream sends in one turn before it lets others.
 const BATCHES_PER_TURN: usize = 16;
 
+/// Written bytes that are sent without waiting for the writer to flush or yield.
+const WRITE_BATCH: usize = 32 << 10;
 /// Sockets of earlier paths that packets are still taken from; older ones count as foreign.
 const MAX_FORMER: usize = 4;
 
@@ -157,11 +159,7 @@ impl Shared {
     }
 
     /// Sends packets on under the id of the target's peer.
-    fn forward<'a>(
-        self: &Self,
-        target: Option<Arc<Self>>,
-        packets: impl Iterator<Item = (Header, &'a [u8], &'a [u8])>,
-    ) {
+    fn forward<'a>(&self, target: Option<Arc<Self>>, packets: impl Iterator<Item = (Header, &'a [u8], &'a [u8])>) {
         let path = target.as_ref().and_then(|target| {
             let inner = target.inner.lock();
             let path = inner.state.path()?;
@@ -561,8 +559,8 @@ impl UdxStream {
 
     /// Takes some or all of `data`, whose rest stays. Pending while the write buffer is full.
     ///
-    /// Full packets leave at once. The last bytes leave with [`UdxStream::poll_flush`], or as soon as the calling task
-    /// yields, so that small writes share packets.
+    /// Bytes leave with [`UdxStream::flush`], as soon as the calling task yields, or when 32 KiB wait: so small writes
+    /// share packets, and packets share system calls.
     pub fn poll_write(&self, cx: &mut Context<'_>, data: &mut Bytes) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
         if let Some(reason) = inner.state.close_reason() {
@@ -575,7 +573,7 @@ impl UdxStream {
             remember(&mut inner.write_waker, cx);
             return Poll::Pending;
         }
-        if inner.state.has_full_packet() {
+        if inner.state.unsent() >= WRITE_BATCH {
             self.shared().transmit(&mut inner, now());
         }
         self.shared().flush_soon(&mut inner);

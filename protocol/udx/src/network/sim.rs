@@ -357,7 +357,7 @@ impl DatagramSocket for SimSocket {
             let now = Instant::now();
             let mut filled = 0;
             for (buffer, received) in buffers.iter_mut().zip(received.iter_mut()) {
-                if !queue.arrivals.peek().is_some_and(|Reverse(first)| first.at <= now) {
+                if queue.arrivals.peek().is_none_or(|Reverse(first)| first.at > now) {
                     break;
                 }
                 let Some(Reverse(Arrival { packet, .. })) = queue.arrivals.pop() else { break };

@@ -374,10 +374,10 @@ impl StreamState {
         WRITE_BUFFER + window.min(self.peer_window as usize)
     }
 
-    /// Whether a full packet waits to be sent.
+    /// Bytes written that were never sent.
     #[must_use]
-    pub fn has_full_packet(&self) -> bool {
-        self.out.unsent() >= self.max_payload()
+    pub fn unsent(&self) -> usize {
+        self.out.unsent()
     }
 
     /// Lets a last packet that is not full go out too.

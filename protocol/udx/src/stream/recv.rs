@@ -275,7 +275,8 @@ mod tests {
         assert_eq!(inbox.insert(7, flags::DATA, b"c"), Insert::Taken);
         assert_eq!(inbox.insert(7, flags::DATA, b"c"), Insert::Duplicate);
         assert_eq!(inbox.insert(8, flags::END, b""), Insert::Taken);
-        assert_eq!(inbox.held_ranges(), [7..9]);
+        assert_eq!(inbox.held_ranges().iter().cloned().flatten().collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(inbox.held_ranges().len(), 1);
         assert_eq!(inbox.insert(5, flags::DATA, b"a"), Insert::Taken);
         assert_eq!(inbox.insert(4, flags::DATA, b"-"), Insert::Duplicate);
         assert!(!inbox.ended());

@@ -312,8 +312,8 @@ impl Outbox {
 
     /// Gives memory back when a stream falls idle, unless it was little.
     fn shrink(&mut self) {
-        if self.packets.capacity() > 256 {
-            self.packets.shrink_to(64);
+        if self.packets.capacity() > 64 {
+            self.packets.shrink_to(16);
         }
         if self.chunks.is_empty() && self.chunks.capacity() > 64 {
             self.chunks.shrink_to(16);
