@@ -14,7 +14,7 @@ use udx::{Udx, UdxSocket};
 
 use crate::bootstrap::BootstrapNode;
 use crate::core::{Core, MAX_PING_DELAY, QueryEvent, QuerySpec, Settings};
-use crate::driver::{Handler, Inner};
+use crate::driver::{Handler, Inner, Probe};
 use crate::health::Health;
 use crate::io::{Outgoing, Owner, SocketId, Stats, TIMEOUT, TRIES};
 use crate::message::command;
@@ -202,13 +202,13 @@ impl Dht {
         self.inner.with(|core, _| core.io.socket())
     }
 
-    /// Serves one more socket, for requests that must leave from it. The source of each datagram of at most one byte is sent
-    /// to `probes`, and dropped when that is full. End it with [`Dht::detach`].
-    pub fn attach(&self, socket: UdxSocket, probes: mpsc::Sender<SocketAddrV4>) -> SocketId {
+    /// Serves one more socket, for requests that must leave from it. Datagrams of at most one byte are told to `probes`, and
+    /// dropped when that is full. End it with [`Dht::detach`].
+    pub fn attach(&self, socket: UdxSocket, probes: mpsc::Sender<Probe>) -> SocketId {
         self.inner.attach(socket, probes)
     }
 
-    /// Forgets a socket of [`Dht::attach`]; closing it is the caller's.
+    /// Forgets a socket of [`Dht::attach`]: only streams receive from it any more. It closes with the last handle and stream.
     pub fn detach(&self, id: SocketId) {
         self.inner.detach(id);
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use udx::{Udx, UdxSocket};
 
 use crate::bootstrap::BootstrapNode;
@@ -138,6 +139,15 @@ impl IncomingRequest {
     }
 }
 
+/// A datagram too short for a message, which arrived at a socket of [`Dht::attach`](crate::Dht::attach).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The socket that it arrived at.
+    pub socket: SocketId,
+    /// Who sent it.
+    pub from: SocketAddrV4,
+}
+
 struct State {
     core: Core,
     /// When the timer task wakes up next.
@@ -153,6 +163,8 @@ pub(crate) struct Inner {
     /// Only one test of the firewall runs at a time.
     pub(crate) network_state: tokio::sync::Mutex<()>,
     sockets: RwLock<HashMap<SocketId, UdxSocket>>,
+    /// The tasks that read attached sockets.
+    readers: Mutex<HashMap<SocketId, AbortHandle>>,
     next_socket: Mutex<u32>,
     handler: OnceLock<Weak<dyn Handler>>,
     rearm: Notify,
@@ -181,6 +193,7 @@ impl Inner {
             closed: watch::Sender::new(false),
             network_state: tokio::sync::Mutex::new(()),
             sockets: RwLock::new(HashMap::from([(SocketId::SERVER, server), (SocketId::CLIENT, client)])),
+            readers: Mutex::default(),
             next_socket: Mutex::new(SocketId::CLIENT.0),
             handler: OnceLock::new(),
             rearm: Notify::new(),
@@ -259,20 +272,23 @@ impl Inner {
     }
 
     /// Serves one more socket, until it is detached. Datagrams too short for a message go to `probes`.
-    pub(crate) fn attach(self: &Arc<Self>, socket: UdxSocket, probes: mpsc::Sender<SocketAddrV4>) -> SocketId {
+    pub(crate) fn attach(self: &Arc<Self>, socket: UdxSocket, probes: mpsc::Sender<Probe>) -> SocketId {
         let id = {
             let mut next = self.next_socket.lock();
             *next = next.wrapping_add(1).max(SocketId::CLIENT.0 + 1);
             SocketId(*next)
         };
         self.sockets.write().insert(id, socket.clone());
-        tokio::spawn(read_socket(self.clone(), id, socket, Some(probes)));
+        let reader = tokio::spawn(read_socket(self.clone(), id, socket, Some(probes))).abort_handle();
+        self.readers.lock().insert(id, reader);
         id
     }
 
     pub(crate) fn detach(&self, id: SocketId) {
-        if id != SocketId::SERVER && id != SocketId::CLIENT {
-            self.sockets.write().remove(&id);
+        let Some(reader) = self.readers.lock().remove(&id) else { return };
+        reader.abort();
+        if let Some(socket) = self.sockets.write().remove(&id) {
+            socket.ignore_datagrams();
         }
     }
 
@@ -329,7 +345,7 @@ impl Inner {
 }
 
 /// Takes datagrams from a socket until it or the node is closed.
-async fn read_socket(inner: Arc<Inner>, id: SocketId, socket: UdxSocket, probes: Option<mpsc::Sender<SocketAddrV4>>) {
+async fn read_socket(inner: Arc<Inner>, id: SocketId, socket: UdxSocket, probes: Option<mpsc::Sender<Probe>>) {
     let mut closed = inner.closed.subscribe();
     loop {
         let datagram = tokio::select! {
@@ -348,7 +364,7 @@ async fn read_socket(inner: Arc<Inner>, id: SocketId, socket: UdxSocket, probes:
             inner.with(|core, now| core.handle_datagram(id, from, &datagram.data, now));
         } else if let Some(probes) = &probes {
             // Whoever waits for probes needs one, not all.
-            let _ = probes.try_send(from);
+            let _ = probes.try_send(Probe { socket: id, from });
         }
     }
 }

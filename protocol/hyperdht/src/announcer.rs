@@ -1,6 +1,6 @@
 //! Keeps a server known: at the three nodes closest to its key, which forward handshakes to it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,9 @@ struct State {
     relays: Vec<RelayInfo>,
     relay_addresses: Vec<SocketAddrV4>,
     /// The nodes of this announce, the last one and the one before.
-    generations: [HashMap<SocketAddrV4, ()>; 3],
+    generations: [HashSet<SocketAddrV4>; 3],
+    /// Nodes that an announce is on its way to; they may have stored it.
+    storing: Vec<SocketAddrV4>,
     closest: Vec<SocketAddrV4>,
 }
 
@@ -79,6 +81,7 @@ impl Announcer {
         query.finish().await;
 
         let record = self.record();
+        self.state.lock().storing = query.closest_replies().iter().take(RELAYS).map(|reply| reply.from).collect();
         let commits = query.closest_replies().iter().take(RELAYS).filter_map(|reply| {
             let commit = announce_at(&self.dht, reply, self.target, &self.keys, &record, 0)?;
             Some(async move { commit.await.is_ok().then_some(reply) })
@@ -88,13 +91,14 @@ impl Announcer {
         let own = self.dht.rpc.remote_address();
         let dropped: Vec<SocketAddrV4> = {
             let state = &mut *self.state.lock();
+            state.storing.clear();
             state.closest = query.closest_nodes();
             state.relays =
                 stored.iter().map(|reply| RelayInfo { relay_address: reply.from, peer_address: reply.to }).collect();
             state.relay_addresses = own.into_iter().chain(stored.iter().map(|reply| reply.from)).take(RELAYS).collect();
             let [current, last, _] = &mut state.generations;
-            current.extend(stored.iter().map(|reply| (reply.from, ())));
-            last.keys().filter(|node| !current.contains_key(*node)).copied().collect()
+            current.extend(stored.iter().map(|reply| reply.from));
+            last.difference(current).copied().collect()
         };
         tracing::debug!(relays = stored.len(), "announced");
         self.unannounce(dropped).await;
@@ -124,17 +128,24 @@ impl Announcer {
                 () = tokio::time::sleep(PING_INTERVAL) => {}
                 () = self.refresh.notified() => return,
             }
+            // Nobody was there: there may be somebody by now.
+            if nodes.is_empty() {
+                return;
+            }
         }
     }
 
     fn current(&self) -> Vec<SocketAddrV4> {
-        self.state.lock().generations[0].keys().copied().collect()
+        self.state.lock().generations[0].iter().copied().collect()
     }
 
     /// Takes the announce back.
     pub(crate) async fn stop(&self) {
-        let nodes = self.current();
-        self.unannounce(nodes).await;
+        let nodes: HashSet<SocketAddrV4> = {
+            let state = &*self.state.lock();
+            state.generations[0].iter().chain(&state.storing).copied().collect()
+        };
+        self.unannounce(nodes.into_iter().collect()).await;
     }
 
     async fn unannounce(&self, nodes: Vec<SocketAddrV4>) {

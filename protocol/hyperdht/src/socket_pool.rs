@@ -1,0 +1,85 @@
+//! Sockets besides the two of a node: each for one connection, because a NAT is only known for the socket that was looked at.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+
+use dht_rpc::{Probe, SocketId};
+use tokio::sync::mpsc;
+use udx::UdxSocket;
+
+use crate::dht::Inner;
+
+/// Sockets that a node has in its pool; beyond these it punches no further holes until some are released. One that became a
+/// connection does not count.
+pub const MAX_POOL_SOCKETS: usize = 2048;
+
+/// The datagram that punches: too short for any message.
+const PROBE: &[u8] = &[0];
+
+/// What a probe lives for when it has to open the own NAT only, and must not reach the other one before that is open.
+const LOW_TTL: u32 = 5;
+
+/// A socket of the pool. Requests can be sent from it and arrive at it, and probes go to whoever acquired it.
+///
+/// When it is dropped the node forgets it; it closes then unless a stream uses it, or with that stream.
+#[derive(Debug)]
+pub(crate) struct PoolSocket {
+    dht: Arc<Inner>,
+    id: SocketId,
+    socket: UdxSocket,
+}
+
+impl PoolSocket {
+    /// A new socket, whose probes go to `probes`.
+    pub(crate) fn acquire(dht: &Arc<Inner>, probes: mpsc::Sender<Probe>) -> io::Result<Self> {
+        let host = dht.bound(SocketId::SERVER).ok_or(io::ErrorKind::NotConnected)?;
+        {
+            let acquired = &mut dht.state.lock().pool_sockets;
+            if *acquired >= MAX_POOL_SOCKETS {
+                return Err(io::Error::other("too many sockets in the pool"));
+            }
+            *acquired += 1;
+        }
+        let bound = dht.rpc.udx().bind(SocketAddr::new(IpAddr::V4(*host.ip()), 0));
+        match bound {
+            Ok(socket) => {
+                let id = dht.rpc.attach(socket.clone(), probes);
+                Ok(Self { dht: dht.clone(), id, socket })
+            }
+            Err(error) => {
+                dht.state.lock().pool_sockets -= 1;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> SocketId {
+        self.id
+    }
+
+    pub(crate) fn socket(&self) -> &UdxSocket {
+        &self.socket
+    }
+
+    /// Sends a probe; with `low_ttl` one that only has to leave the own network.
+    pub(crate) fn probe(&self, to: SocketAddrV4, low_ttl: bool) {
+        let to = SocketAddr::V4(to);
+        let sent = if low_ttl {
+            self.socket.try_send_to_ttl(PROBE, to, LOW_TTL)
+        } else {
+            self.socket.try_send_to(PROBE, to)
+        };
+        if let Err(error) = sent {
+            tracing::trace!(%to, %error, "probe not sent");
+        }
+    }
+}
+
+impl Drop for PoolSocket {
+    fn drop(&mut self) {
+        self.dht.rpc.detach(self.id);
+        let acquired = &mut self.dht.state.lock().pool_sockets;
+        *acquired = acquired.saturating_sub(1);
+    }
+}
