@@ -1,6 +1,8 @@
 //! A node without sockets and without a clock: datagrams and the time go in, datagrams, requests for the application and
 //! events come out.
 
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
