@@ -87,7 +87,7 @@ fn is_path(path: &str) -> bool {
     })
 }
 
-fn stretch(password: &[u8], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+pub(super) fn stretch(password: &[u8], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
     pwhash::argon2i(password, salt, OPERATIONS, MEMORY).expect("the parameters are valid").into()
 }
 

@@ -45,6 +45,9 @@ pub fn path_of(path: &Path) -> PathBuf {
 pub fn read(path: &Path, content: &[u8]) -> Cached {
     let path = path_of(path);
     let Ok(file) = File::open(&path) else { return Cached::Absent };
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Cached::Absent;
+    }
     match file::is_exposed(&file) {
         Ok(false) => {}
         Ok(true) => {

@@ -63,7 +63,7 @@ pub struct Received {
 }
 
 /// A message that passed all gates.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Accepted {
     /// The message.
     pub payload: Value,
@@ -334,8 +334,9 @@ impl Pipeline {
         if self.policy.owner_write_only(channel) && !exempt {
             self.check_owner(&payload, channel, &sorted)?;
         }
-        if !self.state.lock().seen.insert(seen_key(&payload, channel, &sorted), now.instant) {
-            return Err(Refusal::Duplicate { id: payload.get("id").map(stringify).unwrap_or_default() });
+        let id = MessageId::of(&payload, channel, &sorted);
+        if !self.state.lock().seen.insert(id.key, now.instant) {
+            return Err(Refusal::Duplicate { id: id.shown });
         }
         self.check_welcome(&payload, channel, control == Some("welcome"))?;
         let action = self.action(message, control, peer, now)?;
@@ -455,28 +456,42 @@ fn text_key(id: &[u8]) -> SeenKey {
     crypto::hash(&[b"text:", id])
 }
 
-/// What stands for a message's id.
-///
-/// In JavaScript an id may be any value. One that counts as false, or is an object, makes a message that is never taken for a
-/// duplicate, and goes round until its `ttl` ends; here such a message is known by what its author would sign.
-fn seen_key(payload: &Value, channel: &str, sorted: &str) -> SeenKey {
-    let text = |key: &str, default: &str| match payload.get(key) {
-        None | Some(Value::Null) => Some(default.to_owned()),
-        Some(value) => to_js_string(value).map(|text| text.to_string()),
-    };
-    match payload.get("id") {
-        Some(Value::String(id)) if !id.is_empty() => text_key(id.as_wtf8()),
-        Some(id @ (Value::Number(_) | Value::Bool(_))) if truthy(id) => {
-            crypto::hash(&[b"json:", stringify(id).as_bytes()])
-        }
-        None | Some(Value::Null) => match (text("from", "unknown"), text("ts", "0"), text("channel", channel)) {
-            (Some(from), Some(ts), Some(channel)) => text_key(format!("{from}:{ts}:{channel}").as_bytes()),
-            _ => content_key(payload, sorted),
-        },
-        Some(_) => content_key(payload, sorted),
-    }
+/// By what a message is known.
+struct MessageId {
+    key: SeenKey,
+    /// As it is printed.
+    shown: String,
 }
 
-fn content_key(payload: &Value, sorted: &str) -> SeenKey {
-    crypto::hash(&[b"content:", signature_base(payload, sorted).as_bytes()])
+impl MessageId {
+    /// In JavaScript an id may be any value. One that counts as false, or is an object, makes a message that is never taken for a
+    /// duplicate, and goes round until its `ttl` ends; here such a message is known by what its author would sign.
+    fn of(payload: &Value, channel: &str, sorted: &str) -> Self {
+        let shown = |value: &Value| to_js_string(value).map(|text| text.to_string());
+        let part = |key: &str, default: &str| match payload.get(key) {
+            None | Some(Value::Null) => Some(default.to_owned()),
+            Some(value) => shown(value),
+        };
+        let known = match payload.get("id") {
+            Some(Value::String(id)) if !id.is_empty() => Some((text_key(id.as_wtf8()), id.to_string())),
+            Some(id @ (Value::Number(_) | Value::Bool(_))) if truthy(id) => {
+                let text = stringify(id);
+                Some((crypto::hash(&[b"json:", text.as_bytes()]), text))
+            }
+            None | Some(Value::Null) => match (part("from", "unknown"), part("ts", "0"), part("channel", channel)) {
+                (Some(from), Some(ts), Some(channel)) => {
+                    let id = format!("{from}:{ts}:{channel}");
+                    Some((text_key(id.as_bytes()), id))
+                }
+                _ => None,
+            },
+            Some(_) => None,
+        };
+        let (key, shown) = known.unwrap_or_else(|| {
+            let content = signature_base(payload, sorted);
+            let id = payload.get("id").and_then(shown).unwrap_or_default();
+            (crypto::hash(&[b"content:", content.as_bytes()]), id)
+        });
+        Self { key, shown }
+    }
 }

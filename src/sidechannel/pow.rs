@@ -65,7 +65,9 @@ impl PowBase {
             if leading_zero_bits(&state.finalize()) >= difficulty {
                 return Some(tail.nonce);
             }
-            if tail.nonce % ATTEMPTS_BETWEEN_LOOKS == 0 && stop.load(Ordering::Relaxed) || tail.nonce >= MAX_NONCE {
+            if tail.nonce.is_multiple_of(ATTEMPTS_BETWEEN_LOOKS) && stop.load(Ordering::Relaxed)
+                || tail.nonce >= MAX_NONCE
+            {
                 return None;
             }
             tail.advance();

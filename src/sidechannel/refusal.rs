@@ -42,7 +42,7 @@ pub enum Refusal {
     },
     /// It was taken already.
     Duplicate {
-        /// Its id, as JSON.
+        /// Its id, as text.
         id: String,
     },
     /// It is a welcome, and not valid.
@@ -83,7 +83,7 @@ impl Refusal {
             Refusal::MissingWelcome => "missing welcome".to_owned(),
             Refusal::AwaitingWelcome => "awaiting welcome".to_owned(),
             Refusal::Duplicate { id } => {
-                return Some(format!("[sidechannel:{channel}] drop (duplicate) {}", id.trim_matches('"')));
+                return Some(format!("[sidechannel:{channel}] drop (duplicate) {id}"));
             }
             Refusal::Owner { author, owner, signed, signature_len, base } => {
                 let name = |key: &Option<String>| key.clone().unwrap_or_else(|| "null".to_owned());
