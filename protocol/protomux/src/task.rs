@@ -49,6 +49,8 @@ pub(crate) struct Task<T> {
     /// We are ending our side of the stream: nothing more can be sent.
     closing: bool,
     end_timeout: Option<Pin<Box<Sleep>>>,
+    /// Whoever made the mux had its turn to open channels, before those that the peer opened are rejected.
+    waited: bool,
     done: bool,
 }
 
@@ -67,6 +69,7 @@ impl<T: Transport> Task<T> {
             ending: false,
             closing: false,
             end_timeout: None,
+            waited: false,
             done: false,
         }
     }
@@ -243,6 +246,11 @@ impl<T: Transport> Future for Task<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.waited {
+            self.waited = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match self.drive(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(result) => {
