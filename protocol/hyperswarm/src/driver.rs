@@ -346,6 +346,8 @@ impl<N: Network> Driver<N> {
                 }
                 Action::Emit { id, peer } => {
                     if let Some(connection) = self.connections.remove(&id) {
+                        // Who gets it finds it counted.
+                        self.publish();
                         self.shared.offer(id, connection, peer);
                     }
                 }
