@@ -52,6 +52,7 @@ function flagsOf ({ store, bootstrap, port, extra = [] }) {
     '--subnet-channel', 'interop-subnet',
     '--peer-dht-bootstrap', bootstrap, '--msb-dht-bootstrap', bootstrap,
     '--sidechannel-welcome-required', '0',
+    ...words(process.env.INTEROP_FLAGS || ''),
     '--sc-bridge', '1', '--sc-bridge-host', '127.0.0.1', '--sc-bridge-port', String(port), '--sc-bridge-token', TOKEN,
     ...extra
   ]

@@ -17,7 +17,10 @@ const message = (from, n) => ({ from, n, text: 'hall\u00f6 \u{1f310} "\\\u2028',
 async function exchange (from, to, n) {
   const sent = message(from.name, n)
   await from.bridge.send(ENTRY, sent)
-  const got = await to.bridge.message((m) => m.message && m.message.from === from.name && m.message.n === n)
+  const got = await to.bridge.message((m) => m.message && m.message.from === from.name && m.message.n === n).catch((err) => {
+    err.message = from.name + ' to ' + to.name + ': ' + err.message
+    throw err
+  })
   assert.deepEqual(Object.entries(got.message), Object.entries(sent))
   assert.equal(got.channel, ENTRY)
   assert.equal(got.from, from.publicKey)

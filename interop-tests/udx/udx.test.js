@@ -31,17 +31,23 @@ class RustPeer {
     this.child = spawn(binary, ['--id', '2', '--remote-id', '1', ...args.map(String)], { stdio: ['pipe', 'pipe', 'inherit'] })
     this.lines = []
     this.waiting = []
+    this.gone = null
     readline.createInterface({ input: this.child.stdout }).on('line', (line) => {
       this.lines.push(JSON.parse(line))
       for (const look of this.waiting.splice(0)) look()
     })
-    this.exited = once(this.child, 'exit')
+    // A peer that cannot start, or ends before it said what a test waits for, fails that test at once.
+    this.exited = new Promise((resolve) => {
+      this.child.once('error', (err) => { this.gone = err; resolve() })
+      this.child.once('close', (code) => { this.gone ??= new Error('the Rust peer ended with code ' + code); resolve() })
+    }).then(() => { for (const look of this.waiting.splice(0)) look() })
   }
 
   async line (key) {
     for (;;) {
       const found = this.lines.find((line) => key in line)
       if (found) return found
+      if (this.gone) throw this.gone
       await new Promise((resolve) => this.waiting.push(resolve))
     }
   }
@@ -104,7 +110,7 @@ async function pair (t, version, { first = 'js', link = null, rust = [], js = {}
   peer.stream.connect(peer.socket, 2, between ? between.ports[0] : port, '127.0.0.1', js.connect)
   if (!accept) other.connect(between ? between.ports[1] : peer.port)
   t.after(async () => {
-    if (other.child.exitCode === null) other.child.kill()
+    if (!other.gone) other.child.kill()
     await other.exited
     await peer.close()
     if (between) between.close()
