@@ -253,41 +253,6 @@ mod tests {
 
     use super::*;
 
-    /// The message that the vectors of this name stand for.
-    fn known(name: &str) -> Option<Message> {
-        let to = "1.2.3.4:5678".parse().expect("address");
-        let (id, target) = (Some([9; 32]), Some([3; 32]));
-        let closer_nodes = vec!["9.8.7.6:1111".parse().expect("address"), "5.4.3.2:2222".parse().expect("address")];
-        let internal = |command| Request::new(0x1234, to, true, command);
-        let value = |bytes: &'static [u8]| Some(Bytes::from_static(bytes));
-        let response = Response::new(0x1234, to);
-        Some(match name {
-            "ping" => Message::Request(internal(command::PING)),
-            "find_node" => Message::Request(Request { target, ..internal(command::FIND_NODE) }),
-            "ping_nat_port49737" => {
-                Message::Request(Request { value: value(&[0x49, 0xc2]), ..internal(command::PING_NAT) })
-            }
-            "down_hint" => {
-                Message::Request(Request { value: value(&[1, 2, 3, 4, 0x16, 0xf7]), ..internal(command::DOWN_HINT) })
-            }
-            "announce_persistent_with_id" => {
-                let announce = Request::new(0x1234, to, false, 4);
-                Message::Request(Request { id, target, token: Some([4; 32]), value: value(&[5; 5]), ..announce })
-            }
-            "reply_find_node_id_closer" => Message::Response(Response { id, closer_nodes, ..response }),
-            "reply_token_closer_value" => Message::Response(Response {
-                id,
-                token: Some([6; 32]),
-                closer_nodes,
-                value: value(&[8; 3]),
-                ..response
-            }),
-            "reply_error1" => Message::Response(Response { id, closer_nodes, error: 1, ..response }),
-            "reply_ping_ephemeral" => Message::Response(response),
-            _ => return None,
-        })
-    }
-
     fn encode(message: &Message) -> String {
         testing::hex(&match message {
             Message::Request(m) => m.encode(),
@@ -296,17 +261,64 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_the_vectors() {
+    fn every_frame_of_the_vectors_is_read_and_written() {
         for version in ["network/pinned.json", "network/latest.json"] {
             for (name, frame) in testing::vector_json(version)["rpc"].as_object().expect("rpc") {
                 let frame = frame.as_str().expect("hex");
                 let decoded = Message::decode(&Bytes::from(testing::unhex(frame))).expect(name);
-                assert_eq!(encode(&decoded), frame, "{name} survives reading and writing");
-                if let Some(message) = known(name) {
-                    assert_eq!(decoded, message, "{name}");
-                    assert_eq!(encode(&message), frame, "{name}");
-                }
+                assert_eq!(matches!(decoded, Message::Response(_)), name.starts_with("reply"), "{name}");
+                assert_eq!(encode(&decoded), frame, "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn frames_mean_what_they_say() {
+        let to = "1.2.3.4:5678".parse().expect("address");
+        let (id, target) = (Some([9; 32]), Some([3; 32]));
+        let closer_nodes = vec!["9.8.7.6:1111".parse().expect("address"), "5.4.3.2:2222".parse().expect("address")];
+        let value = |bytes: &'static [u8]| Some(Bytes::from_static(bytes));
+        let request = |internal, command| Request::new(0x1234, to, internal, command);
+        let response = Response::new(0x1234, to);
+        let (id_hex, target_hex, token_hex) = ("09".repeat(32), "03".repeat(32), "04".repeat(32));
+        let cases = [
+            (Message::Request(request(true, command::PING)), "03043412010203042e1600".to_owned()),
+            (
+                Message::Request(Request { target, ..request(true, command::FIND_NODE) }),
+                format!("030c3412010203042e1602{target_hex}"),
+            ),
+            (
+                Message::Request(Request { value: value(&[0x49, 0xc2]), ..request(true, command::PING_NAT) }),
+                "03143412010203042e16010249c2".to_owned(),
+            ),
+            (
+                Message::Request(Request {
+                    id,
+                    target,
+                    token: Some([4; 32]),
+                    value: value(&[5; 2]),
+                    ..request(false, 4)
+                }),
+                format!("031b3412010203042e16{id_hex}{token_hex}04{target_hex}020505"),
+            ),
+            (
+                Message::Response(Response { id, closer_nodes: closer_nodes.clone(), error: 1, ..response.clone() }),
+                format!("130d3412010203042e16{id_hex}0209080706570405040302ae0801"),
+            ),
+            (
+                Message::Response(Response {
+                    token: Some([4; 32]),
+                    closer_nodes,
+                    value: value(&[8; 3]),
+                    ..response.clone()
+                }),
+                format!("13163412010203042e16{token_hex}0209080706570405040302ae0803080808"),
+            ),
+            (Message::Response(response), "13003412010203042e16".to_owned()),
+        ];
+        for (message, frame) in cases {
+            assert_eq!(encode(&message), frame);
+            assert_eq!(Message::decode(&testing::unhex(&frame).into()), Some(message));
         }
     }
 
