@@ -73,7 +73,7 @@ mod token;
 pub use bootstrap::{BadBootstrapNode, BootstrapNode};
 pub use core::{Event, MAX_PING_DELAY};
 pub use dht::{Dht, Options, Query, QueryOptions, RequestOptions};
-pub use driver::{Handler, IncomingRequest, ReplyOptions};
+pub use driver::{Handler, IncomingRequest, Probe, ReplyOptions};
 pub use health::Health;
 pub use io::{MAX_REQUESTS, SocketId, Stats, TIMEOUT, TRIES};
 pub use nat::NatSampler;

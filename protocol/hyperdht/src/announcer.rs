@@ -60,6 +60,11 @@ impl Announcer {
         self.state.lock().relay_addresses.clone()
     }
 
+    /// Whether the server is announced at this node, or was a short time ago.
+    pub(crate) fn is_relay(&self, node: SocketAddrV4) -> bool {
+        self.state.lock().generations.iter().any(|nodes| nodes.contains(&node))
+    }
+
     /// Announces now rather than in its time: the network has changed.
     pub(crate) fn refresh(&self) {
         self.refresh.notify_one();

@@ -9,18 +9,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use crypto::noise::Session;
 use dht_rpc::{NodeId, Query, QueryOptions, RequestOptions, SocketId};
-use futures_util::StreamExt;
+use futures_util::future::select_ok;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use secret_stream::SecretStream;
 use udx::{StreamOptions, UdxSocket, UdxStream};
 
 use crate::constants::{code, command, firewall};
 use crate::dht::{ConnectOptions, Connection, Inner, now};
 use crate::error::ConnectError;
-use crate::holepuncher;
+use crate::holepunch;
 use crate::messages::{Handshake, Mode, NoisePayload, UdxInfo};
-use crate::noise::NoiseWrap;
+use crate::noise::{NoiseWrap, holepunch_secret};
 use crate::path::{Path, View, select};
+use crate::secure_payload::SecurePayload;
 
 /// Handshakes that are tried at once, through nodes that were known and as many through nodes that were found.
 const MAX_PARALLEL: usize = 2;
@@ -30,6 +32,9 @@ const FIND_TRIES: u32 = 3;
 
 /// How long the nodes that are known to forward to the peer are tried alone, before others are searched beside.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long an address in our own network is tried alone, before a hole is punched beside.
+const LAN_HEAD_START: Duration = Duration::from_millis(200);
 
 /// How long the server has to write to us.
 const PASSIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,6 +54,7 @@ struct Agreed {
     payload: NoisePayload,
     session: Session,
     remote_id: u32,
+    target: NodeId,
 }
 
 /// Connects to the peer with this key.
@@ -57,7 +63,7 @@ pub(crate) async fn connect(
     remote_public_key: [u8; 32],
     options: ConnectOptions,
 ) -> Result<Connection, ConnectError> {
-    let keys = options.key_pair.unwrap_or_else(|| dht.key_pair.clone());
+    let keys = options.key_pair.clone().unwrap_or_else(|| dht.key_pair.clone());
     let public_key = keys.public_key;
     let stream = dht.rpc.udx().create_stream(StreamOptions { accept: true, ..StreamOptions::default() })?;
 
@@ -91,7 +97,7 @@ pub(crate) async fn connect(
         biased;
         // The server may have found its way to us already.
         first = stream.first_packet() => first.map_err(udx::Error::from)?,
-        way = find_way(dht, select(&view), &stream) => way?,
+        way = find_way(dht, select(&view), &stream, &agreed, &options) => way?,
         () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
     };
     stream.connect(&socket, agreed.remote_id, addr)?;
@@ -104,22 +110,51 @@ pub(crate) async fn connect(
     Ok(connection)
 }
 
+type Way = Result<(UdxSocket, SocketAddr), ConnectError>;
+
 /// Opens the way: from which socket to which address the stream is to be connected.
-async fn find_way(dht: &Arc<Inner>, path: Path, stream: &UdxStream) -> Result<(UdxSocket, SocketAddr), ConnectError> {
-    let socket = |id| dht.rpc.socket(id).ok_or(ConnectError::NodeDestroyed);
+async fn find_way(dht: &Arc<Inner>, path: Path, stream: &UdxStream, agreed: &Agreed, options: &ConnectOptions) -> Way {
     match path {
-        Path::Direct(addr) => Ok((socket(dht.rpc.request_socket())?, SocketAddr::V4(addr))),
+        Path::Direct(addr) => Ok((socket(dht, dht.rpc.request_socket())?, SocketAddr::V4(addr))),
         Path::Passive => tokio::time::timeout(PASSIVE_TIMEOUT, stream.first_packet())
             .await
             .map_err(|_| ConnectError::HolepunchAborted)?
             .map_err(|reason| udx::Error::from(reason).into()),
         Path::Lan(addr) => {
-            let reply = dht.rpc.ping(addr, RequestOptions::default()).await;
-            reply.map_err(|_| ConnectError::HolepunchAborted)?;
-            Ok((socket(SocketId::SERVER)?, SocketAddr::V4(addr)))
+            let hole = async {
+                tokio::time::sleep(LAN_HEAD_START).await;
+                punch(dht, agreed, options).await
+            };
+            select_ok([lan(dht, addr).boxed(), hole.boxed()]).await.map(|(way, _)| way)
         }
-        Path::Holepunch => holepuncher::punch().await.map(|(socket, addr)| (socket, SocketAddr::V4(addr))),
+        Path::Holepunch => punch(dht, agreed, options).await,
     }
+}
+
+fn socket(dht: &Inner, id: SocketId) -> Result<UdxSocket, ConnectError> {
+    dht.rpc.socket(id).ok_or(ConnectError::NodeDestroyed)
+}
+
+async fn lan(dht: &Inner, addr: SocketAddrV4) -> Way {
+    let pong = dht.rpc.ping(addr, RequestOptions::default()).await;
+    pong.map_err(|_| ConnectError::HolepunchAborted)?;
+    Ok((socket(dht, SocketId::SERVER)?, SocketAddr::V4(addr)))
+}
+
+async fn punch(dht: &Arc<Inner>, agreed: &Agreed, options: &ConnectOptions) -> Way {
+    let info = agreed.payload.holepunch.as_ref().ok_or(ConnectError::CannotHolepunch)?;
+    let target = holepunch::Target {
+        target: agreed.target,
+        info,
+        firewall: agreed.payload.firewall,
+        relay_address: agreed.answer.relay_address,
+        server_address: agreed.answer.server_address,
+        secure: SecurePayload::new(holepunch_secret(&agreed.session), &mut dht.state.lock().rng),
+        fast_open: options.fast_open,
+        hook: options.holepunch.clone(),
+    };
+    let (socket, addr) = holepunch::punch(dht, target).await?;
+    Ok((socket, SocketAddr::V4(addr)))
 }
 
 /// Searches nodes that know the peer and shakes hands through the first that gets an answer. Also returns the nodes that were
@@ -170,7 +205,7 @@ async fn find_and_shake(
             }
         };
         if let Some(answer) = answer
-            && let Some(agreed) = agree(&handshake, answer)?
+            && let Some(agreed) = agree(&handshake, target, answer)?
         {
             return Ok((agreed, tried));
         }
@@ -232,7 +267,7 @@ async fn shake(dht: &Inner, target: NodeId, noise: &Bytes, node: SocketAddrV4) -
 }
 
 /// What the peer's answer says; `None` when it is not the peer's, in which case another node may bring the right one.
-fn agree(handshake: &NoiseWrap, answer: Answer) -> Result<Option<Agreed>, ConnectError> {
+fn agree(handshake: &NoiseWrap, target: NodeId, answer: Answer) -> Result<Option<Agreed>, ConnectError> {
     let mut handshake = handshake.clone();
     let Ok(payload) = handshake.recv(&answer.noise) else {
         tracing::debug!(node = %answer.relay_address, "answer to a handshake is not the peer's");
@@ -247,5 +282,5 @@ fn agree(handshake: &NoiseWrap, answer: Answer) -> Result<Option<Agreed>, Connec
     let remote_id =
         payload.udx.and_then(|udx| u32::try_from(udx.id).ok()).ok_or(ConnectError::ServerError(code::NONE))?;
     let session = handshake.finish().map_err(|_| ConnectError::HandshakeInvalid)?;
-    Ok(Some(Agreed { answer, payload, session, remote_id }))
+    Ok(Some(Agreed { answer, payload, session, remote_id, target }))
 }

@@ -21,6 +21,7 @@ use crate::cache::{Cache, CacheOptions};
 use crate::constants::{BOOTSTRAP_NODES, DEFAULT_PORT, command};
 use crate::error::ConnectError;
 use crate::forwards::{Forwards, Route, route_handshake, route_holepunch};
+use crate::holepunch::{HolepunchHook, PunchStats, RandomPunches};
 use crate::local::LocalAddresses;
 use crate::messages::{Handshake, Holepunch};
 use crate::server::{Listening, Server, ServerOptions};
@@ -126,6 +127,10 @@ pub(crate) struct State {
     /// Nodes through which peers were reached.
     pub(crate) relays: Cache<[u8; 32], Vec<SocketAddrV4>>,
     pub(crate) rng: StdRng,
+    pub(crate) random_punches: RandomPunches,
+    pub(crate) punches: PunchStats,
+    /// How many sockets the pool has.
+    pub(crate) pool_sockets: usize,
     storage: Option<Storage>,
 }
 
@@ -167,6 +172,9 @@ impl Dht {
             servers: HashMap::new(),
             relays: Cache::new(RELAY_CACHE, now),
             rng,
+            random_punches: RandomPunches::default(),
+            punches: PunchStats::default(),
+            pool_sockets: 0,
             storage: None,
         };
         let inner = Arc::new(Inner {
@@ -229,6 +237,11 @@ impl Dht {
         self.inner.network.subscribe()
     }
 
+    /// How often holes were punched so far.
+    pub fn punch_stats(&self) -> PunchStats {
+        self.inner.state.lock().punches
+    }
+
     /// The address that the server socket is bound to; `None` after the node was destroyed.
     pub fn local_addr(&self) -> Option<SocketAddrV4> {
         self.inner.bound(SocketId::SERVER)
@@ -272,11 +285,15 @@ pub struct ConnectOptions {
     pub relay_addresses: Vec<SocketAddrV4>,
     /// Tells the peer our addresses in local networks, and uses its.
     pub local_connection: bool,
+    /// Opens our NAT before the peer is asked what it is behind, so that a hole may be there with its answer.
+    pub fast_open: bool,
+    /// Decides whether to punch a hole; `None` always does.
+    pub holepunch: Option<HolepunchHook>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { key_pair: None, relay_addresses: Vec::new(), local_connection: true }
+        Self { key_pair: None, relay_addresses: Vec::new(), local_connection: true, fast_open: true, holepunch: None }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use dht_rpc::RequestError;
 
+use crate::holepunch::PunchError;
+
 /// Why there is no connection. [`ConnectError::code`] is the name that JavaScript peers give it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,6 +20,9 @@ pub enum ConnectError {
     /// The way that was agreed on did not lead to the peer.
     #[error("holepunch aborted")]
     HolepunchAborted,
+    /// No hole could be punched between the NATs of the two.
+    #[error("holepunch aborted: {0}")]
+    Holepunch(#[from] PunchError),
     /// The peer speaks another version.
     #[error("server is using an incompatible version")]
     ServerIncompatible,
@@ -45,7 +50,7 @@ impl ConnectError {
             Self::PeerNotFound => "PEER_NOT_FOUND",
             Self::PeerConnectionFailed => "PEER_CONNECTION_FAILED",
             Self::CannotHolepunch => "CANNOT_HOLEPUNCH",
-            Self::HolepunchAborted => "HOLEPUNCH_ABORTED",
+            Self::HolepunchAborted | Self::Holepunch(_) => "HOLEPUNCH_ABORTED",
             Self::ServerIncompatible => "SERVER_INCOMPATIBLE",
             Self::ServerError(_) => "SERVER_ERROR",
             Self::NodeDestroyed => "NODE_DESTROYED",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::holepuncher::Responder;
+use crate::holepunch::Responder;
 
 /// How long the answer to a handshake is kept when nothing more happens to it. A client repeats a handshake, and sends it
 /// through several nodes; all of these get the same answer, for there is only one stream.

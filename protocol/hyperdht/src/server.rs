@@ -18,7 +18,7 @@ use crate::constants::{code, firewall};
 use crate::dht::{Connection, Inner, now};
 use crate::error::ListenError;
 use crate::handshakes::{Handshakes, Known, Outcome, Slot};
-use crate::holepuncher::Responder;
+use crate::holepunch::{HolepunchHook, Responder, Serving};
 use crate::messages::{Handshake, Holepunch, HolepunchInfo, Mode, NoisePayload, PeerRecord, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
 use crate::secure_payload::SecurePayload;
@@ -39,11 +39,13 @@ pub struct ServerOptions {
     pub firewall: Option<Firewall>,
     /// Tells clients our addresses in local networks.
     pub share_local_address: bool,
+    /// Decides whether to punch a hole for a client; `None` always does.
+    pub holepunch: Option<HolepunchHook>,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { firewall: None, share_local_address: true }
+        Self { firewall: None, share_local_address: true, holepunch: None }
     }
 }
 
@@ -192,6 +194,8 @@ struct Prepared {
     remote_id: u32,
     /// Where to write to; otherwise the client writes first.
     connect_to: Option<(UdxSocket, SocketAddrV4)>,
+    /// Punches a hole for the client, if there is one to be punched.
+    serving: Option<Serving>,
 }
 
 impl Listening {
@@ -233,14 +237,14 @@ impl Listening {
             Known::Repeated(slot) => {
                 let mut outcome = slot.outcome.subscribe();
                 if let Some(outcome) = &*outcome.borrow_and_update() {
-                    route.answer(&request, outcome);
+                    route.answer(&request, &slot, outcome);
                     return;
                 }
                 tokio::spawn(async move {
                     if let Ok(outcome) = outcome.wait_for(Option::is_some).await
                         && let Some(outcome) = &*outcome
                     {
-                        route.answer(&request, outcome);
+                        route.answer(&request, &slot, outcome);
                     }
                 });
             }
@@ -256,7 +260,7 @@ impl Listening {
             Some((reply, prepared)) => (Outcome::Reply(reply.into()), prepared),
             None => (Outcome::Ignored, None),
         };
-        route.answer(request, &outcome);
+        route.answer(request, slot, &outcome);
         slot.outcome.send_replace(Some(outcome));
         if let Some(prepared) = prepared {
             self.connect(prepared).await;
@@ -311,31 +315,44 @@ impl Listening {
         } else {
             None
         };
-        // In the same network the client finds the way alone, and must not be told that there is none.
-        let same_network = client.ip() == request.to().ip() && {
-            let private: Vec<_> = remote.addresses4.iter().copied().filter(|addr| is_private(*addr.ip())).collect();
-            match_address(&local, &private).is_some()
+        let serving = if connect_to.is_none() && own.is_none() {
+            // In the same network the client writes to our usual socket, and must not be told of another.
+            let same_network = client.ip() == request.to().ip() && {
+                let private: Vec<_> = remote.addresses4.iter().copied().filter(|addr| is_private(*addr.ip())).collect();
+                match_address(&local, &private).is_some()
+            };
+            let secure = SecurePayload::new(holepunch_secret(&session), &mut self.dht.state.lock().rng);
+            let hook = self.options.holepunch.clone();
+            match Serving::new(&self.dht, remote.firewall, secure, hook, !same_network) {
+                Ok((responder, serving)) => {
+                    // The slot is new, and so without a responder.
+                    let _ = slot.responder.set(responder);
+                    Some(serving)
+                }
+                Err(error) => {
+                    tracing::debug!(%client, %error, "no socket for a hole");
+                    None
+                }
+            }
+        } else {
+            None
         };
-        if connect_to.is_none() && own.is_none() && !same_network {
-            let secure = SecurePayload::new(holepunch_secret(&session));
-            // The slot is new, and so without a responder.
-            let _ = slot.responder.set(Responder::new(secure));
-        }
-        Some((reply, Some(Prepared { stream, session, remote_id, connect_to })))
+        Some((reply, Some(Prepared { stream, session, remote_id, connect_to, serving })))
     }
 
     /// Connects the stream, once it is known where to, and hands it to whoever accepts.
     async fn connect(&self, prepared: Prepared) {
-        let Prepared { stream, session, remote_id, connect_to } = prepared;
+        let Prepared { stream, session, remote_id, connect_to, serving } = prepared;
         let mut stopped = self.stopped.subscribe();
         let (socket, addr) = match connect_to {
             Some((socket, addr)) => (socket, SocketAddr::V4(addr)),
             None => tokio::select! {
+                biased;
                 first = stream.first_packet() => match first {
                     Ok(first) => first,
                     Err(_) => return,
                 },
-                () = tokio::time::sleep(CONNECT_TIMEOUT) => return,
+                () = await_client(serving) => return,
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             },
         };
@@ -357,13 +374,17 @@ impl Listening {
     pub(crate) fn on_holepunch(&self, message: &Holepunch<'_>, request: &IncomingRequest) {
         let Some(client) = message.peer_address else { return };
         let Some(slot) = self.handshakes.lock().get(message.id) else { return };
-        let Some(responder) = slot.responder.get() else { return };
-        let answer = responder.respond(message.payload, &mut self.dht.state.lock().rng);
-        if let Some(payload) = answer {
-            let value =
-                Holepunch { mode: Mode::FromServer, id: 0, payload: &payload, peer_address: Some(client) }.encode();
-            request.relay(value.into(), request.from(), None);
+        if let Some(responder) = slot.responder.get() {
+            responder.on_message(message, client, request, self.announcer.is_relay(request.from()));
         }
+    }
+}
+
+/// Punches if that is necessary; returns when there is no more hope for the client's first packet.
+async fn await_client(serving: Option<Serving>) {
+    match serving {
+        Some(serving) => serving.run().await,
+        None => tokio::time::sleep(CONNECT_TIMEOUT).await,
     }
 }
 
@@ -385,14 +406,15 @@ struct Route {
 }
 
 impl Route {
-    fn answer(&self, request: &IncomingRequest, outcome: &Outcome) {
+    fn answer(&self, request: &IncomingRequest, slot: &Slot, outcome: &Outcome) {
         let Outcome::Reply(noise) = outcome else { return };
+        let socket = slot.responder.get().and_then(Responder::reply_socket);
         let message = |mode, peer_address| Handshake { mode, noise, peer_address, relay_address: None }.encode();
         match (self.mode, self.relay) {
             (Mode::FromClient, _) => request.reply(Some(message(Mode::Reply, None).into()), ReplyOptions::bare()),
-            (Mode::FromRelay, _) => request.relay(message(Mode::FromServer, self.peer).into(), request.from(), None),
+            (Mode::FromRelay, _) => request.relay(message(Mode::FromServer, self.peer).into(), request.from(), socket),
             (Mode::FromSecondRelay, Some(first)) => {
-                request.relay(message(Mode::FromServer, self.peer).into(), first, None);
+                request.relay(message(Mode::FromServer, self.peer).into(), first, socket);
             }
             _ => {}
         }

@@ -65,11 +65,8 @@ impl PoolSocket {
     /// Sends a probe; with `low_ttl` one that only has to leave the own network.
     pub(crate) fn probe(&self, to: SocketAddrV4, low_ttl: bool) {
         let to = SocketAddr::V4(to);
-        let sent = if low_ttl {
-            self.socket.try_send_to_ttl(PROBE, to, LOW_TTL)
-        } else {
-            self.socket.try_send_to(PROBE, to)
-        };
+        let sent =
+            if low_ttl { self.socket.try_send_to_ttl(PROBE, to, LOW_TTL) } else { self.socket.try_send_to(PROBE, to) };
         if let Err(error) = sent {
             tracing::trace!(%to, %error, "probe not sent");
         }

@@ -62,7 +62,8 @@ impl Remote {
             verified == Some(*host) || self.addresses.iter().any(|known| known.verified && known.addr.ip() == host)
         };
         let addresses = addresses.unwrap_or_default().iter().take(MAX_ADDRESSES);
-        self.addresses = addresses.map(|addr| RemoteAddress { addr: *addr, verified: is_verified(addr.ip()) }).collect();
+        self.addresses =
+            addresses.map(|addr| RemoteAddress { addr: *addr, verified: is_verified(addr.ip()) }).collect();
         self.firewall = firewall;
         self.punching = punching;
     }

@@ -1,0 +1,101 @@
+//! One end of a connection in a NAT laboratory: a server that echoes, or a client that connects to it and tells how that went.
+//!
+//! ```text
+//! natlab-peer server          prints `LISTENING <key>`, then a line for each connection
+//! natlab-peer client <key>    prints `OK ...` or `FAIL <code> ...`
+//! ```
+//!
+//! Environment: `BOOTSTRAP`, nodes as `host:port` with commas between; `SEED`, the server's key as 64 digits of hex; `LINGER`,
+//! milliseconds that the client stays.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use crypto::KeyPair;
+use hyperdht::{BootstrapNode, ConnectError, ConnectOptions, Connection, Dht, DhtOptions, ServerOptions};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let nodes = std::env::var("BOOTSTRAP")?;
+    let bootstrap: std::result::Result<Vec<BootstrapNode>, _> = nodes.split(',').map(str::parse).collect();
+    let dht = Dht::new(DhtOptions { bootstrap: Some(bootstrap?), ..DhtOptions::default() }).await?;
+    dht.bootstrapped().await;
+    match args[..] {
+        ["server"] => server(&dht).await,
+        ["client", key] => client(&dht, unhex(key)?).await,
+        _ => Err("a mode is needed: server, or client and a key".into()),
+    }
+}
+
+async fn server(dht: &Dht) -> Result<()> {
+    let keys = match std::env::var("SEED") {
+        Ok(seed) => KeyPair::from_seed(&unhex(&seed)?),
+        Err(_) => KeyPair::generate(),
+    };
+    let server = dht.create_server(ServerOptions::default());
+    let key: String = keys.public_key.iter().map(|byte| format!("{byte:02x}")).collect();
+    server.listen(keys).await?;
+    println!("LISTENING {key} firewalled={}", dht.rpc().firewalled());
+    while let Some(connection) = server.accept().await {
+        println!("CONNECTION from {} {:?}", remote(&connection), dht.punch_stats());
+        tokio::spawn(echo(connection));
+    }
+    Ok(())
+}
+
+fn remote(connection: &Connection) -> String {
+    connection.transport().remote_addr().map_or_else(|| "nowhere".into(), |addr| addr.to_string())
+}
+
+async fn echo(mut connection: Connection) {
+    while let Ok(Some(message)) = connection.recv().await {
+        if connection.send(&message).await.is_err() {
+            return;
+        }
+    }
+    // The other side may be gone.
+    let _ = connection.close().await;
+}
+
+async fn client(dht: &Dht, key: [u8; 32]) -> Result<()> {
+    let began = Instant::now();
+    let ms = || began.elapsed().as_millis();
+    let outcome = async {
+        let mut connection = dht.connect(key, ConnectOptions::default()).await?;
+        let opened = ms();
+        connection.send(b"hello").await?;
+        if connection.recv().await?.as_deref() != Some(&b"hello"[..]) {
+            return Err(ConnectError::PeerConnectionFailed);
+        }
+        Ok((connection, opened))
+    };
+    match outcome.await {
+        Ok((connection, opened)) => {
+            let echoed = ms();
+            if let Ok(linger) = std::env::var("LINGER") {
+                tokio::time::sleep(Duration::from_millis(linger.parse()?)).await;
+            }
+            let (remote, stats) = (remote(&connection), dht.punch_stats());
+            println!("OK open={opened}ms echo={echoed}ms remote={remote} punches={stats:?}");
+            Ok(())
+        }
+        Err(error) => {
+            println!("FAIL {} {}ms {error} punches={:?}", error.code(), ms(), dht.punch_stats());
+            std::process::exit(1);
+        }
+    }
+}
+
+fn unhex(text: &str) -> Result<[u8; 32]> {
+    let bytes = (0..text.len())
+        .step_by(2)
+        .map(|i| Ok(u8::from_str_radix(text.get(i..i + 2).ok_or("odd hex")?, 16)?))
+        .collect::<Result<Vec<u8>>>()?;
+    Ok(bytes.try_into().map_err(|_| "32 bytes of hex are needed")?)
+}

@@ -1,0 +1,232 @@
+//! The client's side: it asks the server through a node what it is behind, tells what itself is behind, and both punch.
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dht_rpc::{NodeId, Reply, RequestError, RequestOptions};
+use udx::UdxSocket;
+
+use super::limits::RandomPunch;
+use super::nat::Firewall;
+use super::puncher::Puncher;
+use super::{HolepunchHook, PunchError, PunchView};
+use crate::constants::{code, command};
+use crate::dht::Inner;
+use crate::messages::{Holepunch, HolepunchInfo, HolepunchPayload, Mode, RelayInfo};
+use crate::secure_payload::SecurePayload;
+
+/// How long a server has to find out what it is behind, when it did not know.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Questions at most, however the server changes what it says.
+const MAX_PROBE_ROUNDS: usize = 4;
+
+/// What the handshake has told about the server.
+pub(crate) struct Target<'a> {
+    /// The hash of the server's key.
+    pub(crate) target: NodeId,
+    /// Its answer to the question of how to punch.
+    pub(crate) info: &'a HolepunchInfo,
+    pub(crate) firewall: u64,
+    /// The node that the handshake went through.
+    pub(crate) relay_address: SocketAddrV4,
+    /// The server's puncher, as that node sees it.
+    pub(crate) server_address: SocketAddrV4,
+    pub(crate) secure: SecurePayload,
+    /// Opens our NAT for the server before the first question, so that its first probe arrives.
+    pub(crate) fast_open: bool,
+    pub(crate) hook: Option<HolepunchHook>,
+}
+
+/// Opens a way to the server, and says from which socket to which address.
+pub(crate) async fn punch(dht: &Arc<Inner>, target: Target<'_>) -> Result<(UdxSocket, SocketAddrV4), PunchError> {
+    let (puncher, mut probes) = Puncher::new(dht, true, Firewall::from_number(target.firewall))?;
+    let mut rounds = Rounds { dht, target: &target, puncher: &puncher, round: 0 };
+    let rounds = async {
+        rounds.run().await?;
+        puncher.run().await;
+        Err(PunchError::Exhausted)
+    };
+    let hit = async {
+        while let Some(probe) = probes.recv().await {
+            if let Some(socket) = puncher.socket(probe.socket) {
+                return (socket, probe.from);
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        way = hit => {
+            tracing::debug!(to = %way.1, "hole punched");
+            Ok(way)
+        }
+        failed = rounds => failed,
+    }
+}
+
+/// An answer of the server.
+struct Answer {
+    payload: HolepunchPayload,
+    /// The server, as the node sees it.
+    peer_address: SocketAddrV4,
+}
+
+/// The exchange with the server.
+struct Rounds<'a> {
+    dht: &'a Arc<Inner>,
+    target: &'a Target<'a>,
+    puncher: &'a Puncher,
+    round: u64,
+}
+
+impl Rounds<'_> {
+    /// Ends when both sides punch.
+    async fn run(&mut self) -> Result<(), PunchError> {
+        let Some(server_relay) = pick_relay(&self.target.info.relays, self.target.relay_address) else {
+            return Err(PunchError::NotHolepunchable);
+        };
+        let (token, peer_address) = match self.probe(server_relay).await {
+            Err(error @ (PunchError::ProbeTimeout | PunchError::DoubleRandomizedNats)) => {
+                self.abort(server_relay).await;
+                return Err(error);
+            }
+            result => result?,
+        };
+        let mut server_address = self.target.server_address;
+        // The server has exchanged its socket since the handshake. Only that node can write to the new one.
+        if server_relay.relay_address == self.target.relay_address && peer_address != server_address {
+            server_address = peer_address;
+            self.puncher.probe(server_address, true);
+        }
+        if let Some(hook) = &self.target.hook
+            && !hook.allows(&PunchView::of(self.puncher))
+        {
+            self.abort(server_relay).await;
+            return Err(PunchError::Refused);
+        }
+        self.punch(server_address, token).await
+    }
+
+    /// Asks the server what it is behind, until either side knows.
+    async fn probe(&mut self, relay: RelayInfo) -> Result<(Option<[u8; 32]>, SocketAddrV4), PunchError> {
+        let server = self.target.fast_open.then_some(self.target.server_address);
+        let mut retry = true;
+        for _ in 0..MAX_PROBE_ROUNDS {
+            if let Some(server) = server {
+                self.puncher.probe(server, true);
+            }
+            let question = HolepunchPayload { remote_address: server, ..self.payload() };
+            let answer = self.exchange(relay.peer_address, relay.relay_address, question).await?;
+
+            let unknown = || self.puncher.remote().firewall == Firewall::Unknown;
+            if unknown() {
+                tokio::time::sleep(UNKNOWN_PAUSE).await;
+            }
+            if !self.puncher.analyze(false).await && self.puncher.analyze(true).await {
+                // We have another socket now, which the server does not know.
+                retry = false;
+                continue;
+            }
+            if (unknown() || answer.payload.token.is_none()) && std::mem::take(&mut retry) {
+                continue;
+            }
+            let (local, remote) = (self.puncher.nat().firewall, self.puncher.remote().firewall);
+            return match (local, remote) {
+                (Firewall::Unknown, _) | (_, Firewall::Unknown) => Err(PunchError::ProbeTimeout),
+                (Firewall::Random, Firewall::Random) => Err(PunchError::DoubleRandomizedNats),
+                _ => Ok((answer.payload.token, answer.peer_address)),
+            };
+        }
+        Err(PunchError::ProbeTimeout)
+    }
+
+    /// Tells the server that we punch, and does so when it does.
+    async fn punch(&mut self, server: SocketAddrV4, remote_token: Option<[u8; 32]>) -> Result<(), PunchError> {
+        self.puncher.freeze();
+        let random = match self.puncher.is_random() {
+            true => Some(RandomPunch::begin(self.dht).ok_or(PunchError::Busy)?),
+            false => None,
+        };
+        let token = self.target.secure.token(*server.ip());
+        let message = HolepunchPayload { punching: true, token: Some(token), remote_token, ..self.payload() };
+        self.exchange(server, self.target.relay_address, message).await?;
+        if !self.puncher.remote().punching {
+            return Err(PunchError::NotHolepunching);
+        }
+        if self.puncher.start(random) { Ok(()) } else { Err(PunchError::NotHolepunchable) }
+    }
+
+    /// Tells the server that nothing will come of it.
+    async fn abort(&mut self, relay: RelayInfo) {
+        let message =
+            HolepunchPayload { error: code::ABORTED, round: self.next_round(), ..HolepunchPayload::default() };
+        // It gives up by itself if it does not hear of it.
+        let _ = self.send(relay.peer_address, relay.relay_address, &message).await;
+    }
+
+    fn next_round(&mut self) -> u64 {
+        self.round += 1;
+        self.round - 1
+    }
+
+    /// A message that tells what we are behind.
+    fn payload(&mut self) -> HolepunchPayload {
+        let nat = self.puncher.nat();
+        HolepunchPayload {
+            firewall: nat.firewall.number(),
+            round: self.next_round(),
+            addresses: nat.addresses,
+            ..HolepunchPayload::default()
+        }
+    }
+
+    /// Sends a message to the server at `peer` through `relay`, and takes note of the answer.
+    async fn exchange(
+        &mut self,
+        peer: SocketAddrV4,
+        relay: SocketAddrV4,
+        message: HolepunchPayload,
+    ) -> Result<Answer, PunchError> {
+        let reply = self.send(peer, relay, &message).await?;
+        let value = reply.value.unwrap_or_default();
+        let answer = Holepunch::decode(&value).ok().filter(|answer| answer.mode == Mode::Reply);
+        let answer = answer.ok_or(PunchError::BadReply)?;
+        let payload = self.target.secure.open(answer.payload).ok_or(PunchError::Invalid)?;
+        if payload.error != code::NONE {
+            return Err(PunchError::RemoteAborted(payload.error));
+        }
+        let echoed = message.token.is_some() && payload.remote_token == message.token;
+        let firewall = Firewall::from_number(payload.firewall);
+        self.puncher.update_remote(|remote| {
+            remote.update(firewall, payload.punching, payload.addresses.as_deref(), echoed.then_some(*peer.ip()));
+        });
+        // The node's answer came to the puncher's socket.
+        self.puncher.add_sample(reply.to, reply.from);
+        Ok(Answer { payload, peer_address: answer.peer_address.unwrap_or(relay) })
+    }
+
+    async fn send(
+        &self,
+        peer: SocketAddrV4,
+        relay: SocketAddrV4,
+        message: &HolepunchPayload,
+    ) -> Result<Reply, RequestError> {
+        let payload = self.target.secure.seal(message, &mut self.dht.state.lock().rng);
+        let id = self.target.info.id;
+        let value = Holepunch { mode: Mode::FromClient, id, payload: &payload, peer_address: Some(peer) }.encode();
+        let options = RequestOptions {
+            target: Some(self.target.target),
+            value: Some(value.into()),
+            socket: self.puncher.socket_id(),
+            ..RequestOptions::default()
+        };
+        self.dht.rpc.request(relay, command::PEER_HOLEPUNCH, options).await
+    }
+}
+
+/// The node of the server's that the client has used already, else the first.
+fn pick_relay(relays: &[RelayInfo], used: SocketAddrV4) -> Option<RelayInfo> {
+    relays.iter().find(|relay| relay.relay_address == used).or(relays.first()).copied()
+}
