@@ -75,20 +75,25 @@ function hostOf (kind, role) {
   return hosts.get(name)
 }
 
+// A new identity costs these kinds a key stretching of 256 MiB: peers that need no particular one take turns with few,
+// at random, so that either side may have the greater key, which decides some ties.
+const idle = { rust: [], original: [] }
+const takeStore = (kind) => idle[kind].splice(Math.floor(Math.random() * idle[kind].length), 1)[0]
+
 let nextPeer = 1
 
 /** A running peer of any kind, with an authenticated client of its bridge. */
 class Peer {
   /**
    * `role` names the side in reports, and the shared process of reference peers; with `own`, a reference peer gets a
-   * process of its own as every other kind always has.
+   * process of its own as every other kind always has. `store` is that of a peer that was killed before.
    */
   static async start ({ kind, role, bootstrap, store, own = false, extra }) {
     const peer = new Peer()
     peer.id = nextPeer++
     peer.kind = kind
     peer.name = role + ' (' + kind + ')'
-    peer.store = store || kind + '-' + role + '-' + peer.id
+    peer.store = store || (idle[kind] && takeStore(kind)) || kind + '-' + role.replace(/\W/g, '-') + '-' + peer.id
     peer.bridge = null
     const port = await freePort()
     const flags = flagsOf({ store: peer.store, bootstrap, port, extra })
@@ -131,15 +136,26 @@ class Peer {
       return
     }
     const exit = await this.process.stop()
+    this._release()
     const fine = exit.code === 0 || (this.kind === 'original' && exit.signal === 'SIGTERM')
     if (!fine) throw new Error(this.name + ' ended with ' + JSON.stringify(exit))
   }
 
-  async kill () {
+  /** End it as a crash does. With `again`, its store is for the peer that is started in its place. */
+  async kill ({ again = false } = {}) {
     if (this.bridge) this.bridge.close()
-    if (this.process) return this.process.kill()
+    if (this.process) {
+      await this.process.kill()
+      if (!again) this._release()
+      return
+    }
     await this._ask({ stop: this.id }, 'stopped').catch(() => {})
     this.host.watchers.delete(this.watcher)
+  }
+
+  _release () {
+    if (idle[this.kind] && !this.released) idle[this.kind].push(this.store)
+    this.released = true
   }
 
   report () {

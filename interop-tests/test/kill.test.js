@@ -44,7 +44,7 @@ async function insist (from, to, text) {
 
 /** One round: the two meet, the victim is killed and starts again, the two meet again. */
 async function round (dht, { survivor, victim, order }, n, noticed) {
-  const start = (role) => Peer.start({ kind: role === 'victim' ? victim : survivor, role, bootstrap: dht.bootstrap, store: [role, survivor, victim, dht.pid].join('-'), own: true })
+  const start = (role, store) => Peer.start({ kind: role === 'victim' ? victim : survivor, role, bootstrap: dht.bootstrap, store, own: true })
   const peers = {}
   const took = {}
   await reporting(() => [peers.survivor, peers.victim, dht], async () => {
@@ -57,13 +57,13 @@ async function round (dht, { survivor, victim, order }, n, noticed) {
     await say(peers.survivor, peers.victim, 'before, to the victim, ' + n)
     await say(peers.victim, peers.survivor, 'before, to the survivor, ' + n)
 
-    await peers.victim.kill()
+    await peers.victim.kill({ again: true })
     if (noticed) {
       const from = performance.now()
       await peers.survivor.bridge.stats((s) => s.connectionCount === 0, 60_000)
       took.notice = performance.now() - from
     }
-    peers.victim = await start('victim')
+    peers.victim = await start('victim', peers.victim.store)
     await peers.victim.bridge.connected()
     // Where the survivor has noticed, it tries the victim again by itself while the victim looks it up: two connections
     // cross, one replaces the other, and what was said on the one that goes is lost, among JavaScript peers too.
