@@ -2,8 +2,8 @@
 #![no_main]
 
 use encoding::json::{
-    JsString, Value, parse, stable_stringify, string_to_number, stringified_len, stringify, stringify_pretty, to_js_string,
-    to_number,
+    JsString, Value, parse, stable_stringify, string_to_number, stringified_len, stringify, stringify_pretty,
+    to_js_string, to_number,
 };
 use libfuzzer_sys::fuzz_target;
 

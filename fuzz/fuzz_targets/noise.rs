@@ -11,11 +11,8 @@ fuzz_target!(|data: &[u8]| {
     let ours = KeyPair::from_seed(&[1; 32]);
     let theirs = KeyPair::from_seed(&[2; 32]);
     let initiator = choice & 1 == 0;
-    let (pattern, remote) = if choice & 2 == 0 {
-        (Pattern::IK, initiator.then_some(theirs.public_key))
-    } else {
-        (Pattern::XX, None)
-    };
+    let (pattern, remote) =
+        if choice & 2 == 0 { (Pattern::IK, initiator.then_some(theirs.public_key)) } else { (Pattern::XX, None) };
     let mut handshake = Handshake::new(pattern, initiator, ours, remote, b"prologue");
     let mut rest = data;
     if initiator {

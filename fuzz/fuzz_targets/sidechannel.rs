@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use encoding::json::{parse, stringify};
+use intercom::sidechannel::SidechannelOptions;
 use intercom::sidechannel::payload::body_of;
 use intercom::sidechannel::pipeline::{Now, Pipeline};
-use intercom::sidechannel::SidechannelOptions;
 use libfuzzer_sys::fuzz_target;
 
 static PIPELINES: LazyLock<Vec<Pipeline>> = LazyLock::new(|| {
