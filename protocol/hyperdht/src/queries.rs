@@ -292,7 +292,7 @@ impl Dht {
     /// Takes an announce back, wherever it is found.
     ///
     /// # Errors
-    /// Never now; kept for nodes that could not be asked.
+    /// None at present: a node that cannot be told forgets in time.
     pub async fn unannounce(&self, target: NodeId, keys: &KeyPair) -> Result<(), QueryError> {
         self.lookup_and_unannounce(target, keys, Vec::new()).finish().await.map(drop)
     }
