@@ -130,7 +130,7 @@ for (const version of versions) {
     const bytes = link ? 1_000_000 : 20_000_000
     for (const first of ['js', 'rust']) {
       test(`${version}: both ways, ${first} first, ${name}`, { timeout: 120_000 }, async (t) => {
-        const { peer, other } = await pair(t, version, { first, link, rust: ['--send', bytes + 1, '--linger', link ? 3000 : 0] })
+        const { peer, other } = await pair(t, version, { first, link, rust: ['--send', bytes + 1, '--linger', link ? 9000 : 0] })
         // A JavaScript stream forgets all when both sides ended. Where its last acknowledgement may be lost, the other side
         // could never learn that its bytes arrived, so there JavaScript ends last.
         const options = { end: !link }
