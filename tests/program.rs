@@ -221,14 +221,35 @@ fn a_store_is_used_by_one_peer_at_a_time() {
 #[test]
 fn a_new_store_gets_a_key_once() {
     let place = Place::new();
-    let mut peer = Running::start(place.program(&["fresh", "--dht-bootstrap=127.0.0.1:9"]));
-    let lines = peer.until("=================================");
-    assert!(lines[0].starts_with("Key pair exported to ") && lines[0].ends_with("keypair.json"), "{lines:#?}");
+    let args = ["fresh", "--dht-bootstrap=127.0.0.1:9"];
+    let mut peer = Running::start(place.program(&args));
+    let lines = peer.until("Key pair exported to ");
+    assert!(lines.last().is_some_and(|line| line.ends_with("keypair.json")), "{lines:#?}");
     drop(peer);
-    let mut again = Running::start(place.program(&["fresh", "--dht-bootstrap=127.0.0.1:9"]));
-    let second = again.until("=================================");
+    let second = Running::start(place.program(&args)).until("=================================");
     assert_eq!(second[0], "=============== STARTING PEER ===============");
     assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&second, "Peer pubkey (hex): "));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_peer_that_ends_at_once_keeps_the_identity_that_it_told() {
+    let place = Place::new();
+    let args = ["fresh", "--dht-bootstrap=127.0.0.1:9"];
+    let mut peer = Running::start(place.program(&args));
+    let lines = peer.until("=================================");
+    peer.signal("TERM");
+    assert_eq!(peer.child.wait().expect("ends").code(), Some(0));
+    let second = Running::start(place.program(&args)).until("=================================");
+    assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&second, "Peer pubkey (hex): "));
+}
+
+#[test]
+fn a_key_that_cannot_be_saved_ends_the_peer() {
+    let place = Place::new();
+    fs::create_dir_all(place.path().join("stores/fresh")).expect("writable");
+    fs::write(place.path().join("stores/fresh/db"), "a file").expect("writable");
+    assert_fails(&place.run(&["fresh", "--dht-bootstrap=127.0.0.1:9"]), 1, &["keypair.json"]);
 }
 
 #[test]

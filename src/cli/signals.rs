@@ -69,12 +69,17 @@ impl Signals {
 }
 
 impl Signals {
-    /// Ends in order, within some seconds; at once if another signal comes meanwhile, for whoever asks twice does not want to
-    /// wait.
+    /// Ends in order; at once if another signal comes meanwhile, for whoever asks twice does not want to wait.
     pub(crate) async fn closing(&mut self, close: impl Future<Output = ()>) -> ExitCode {
         tokio::select! {
-            _ = tokio::time::timeout(CLOSE_TIMEOUT, close) => ExitCode::SUCCESS,
+            () = close => ExitCode::SUCCESS,
             () = self.next() => ExitCode::from(INTERRUPTED),
         }
     }
+}
+
+/// Says goodbye, but not for longer than [`CLOSE_TIMEOUT`]: the network may not answer.
+pub(crate) async fn within_limits(close: impl Future<Output = ()>) {
+    // Whoever did not hear it notices by itself.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::bridge::BridgeOptions;
 use crate::cli::error::Failure;
 use crate::cli::output;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{Signals, within_limits};
 use crate::identity::Identity;
 use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{Console, ENTRY_CHANNEL, SendOptions, SidechannelMessage, SidechannelOptions};
@@ -66,7 +66,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Failure> {
         ));
         signals.next().await;
     }
-    Ok(signals.closing(cast.close()).await)
+    Ok(signals.closing(within_limits(cast.close())).await)
 }
 
 /// All that runs.

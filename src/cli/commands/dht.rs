@@ -9,7 +9,7 @@ use hyperdht::{BootstrapNode, Dht, DhtOptions};
 
 use crate::cli::error::Failure;
 use crate::cli::output;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{Signals, within_limits};
 
 /// The arguments of `intercom dht`.
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ pub(crate) async fn dht(args: DhtArgs) -> Result<ExitCode, Failure> {
             node.destroy().await;
         }
     };
-    Ok(signals.closing(close).await)
+    Ok(signals.closing(within_limits(close)).await)
 }
 
 /// Starts the nodes one after the other, and says of each that it answers.

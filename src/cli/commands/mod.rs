@@ -2,6 +2,7 @@
 
 mod demo;
 mod dht;
+mod key;
 mod peer;
 
 pub(crate) use demo::{DemoArgs, demo};

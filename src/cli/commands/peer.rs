@@ -1,19 +1,19 @@
 //! `intercom`: the peer.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use hyperdht::BootstrapNode;
 use hyperswarm::SwarmError;
 
+use super::key::Key;
 use crate::bridge::{BridgeOptions, DEFAULT_MAX_FRAME_BYTES};
 use crate::cli::banner::{self, Facts};
 use crate::cli::config::{BridgeConfig, PeerConfig, SidechannelConfig};
 use crate::cli::error::Failure;
 use crate::cli::output;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{Signals, within_limits};
 use crate::cli::store_lock::StoreLock;
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
 use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
 
@@ -26,55 +26,48 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         );
     }
     let _lock = StoreLock::take(&config.peer_store)?;
-    let identity = load_identity(&config)?;
     let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let key = Key::of(&config.peer_store)?;
+    let identity = &key.identity;
 
     let bootstrap = bootstrap_nodes(&config.dht_bootstrap)?;
     let network = SwarmNetwork::new(NetworkOptions::new(identity.key_pair().clone(), bootstrap)).await;
     let network = network.map_err(|error| network_failure(&error))?;
     let options = PeerOptions {
         sidechannel: sidechannel_options(&config),
-        bridge: config.bridge.as_ref().map(|bridge| bridge_options(bridge, &config, &identity)),
+        bridge: config.bridge.as_ref().map(|bridge| bridge_options(bridge, &config, identity)),
         commands: config.bridge.as_ref().is_some_and(|bridge| bridge.cli),
         quiet: config.quiet,
         identity: identity.clone(),
     };
-    let peer =
-        Peer::start(options, Arc::new(network.clone())).await.map_err(|error| bridge_failure(&config, &error))?;
+    let peer = Peer::start(options, key.guard(network.clone())).await;
+    let peer = peer.map_err(|error| bridge_failure(&config, &error))?;
     let (public_key, address) = (identity.public_key_hex(), identity.address());
     let bridge_port = peer.bridge_addr().map(|addr| addr.port());
     let facts = Facts { public_key: &public_key, address: &address, bridge_port };
     banner::lines(&config, facts).iter().for_each(|line| output::line(line));
 
     let running = async {
+        key.saved().await?;
         peer.ready().await;
         output::line("Sidechannel: ready");
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
     tokio::select! {
-        () = running => {}
+        failure = running => return failure,
         () = signals.next() => {}
         () = peer.exit_asked() => {}
     }
-    Ok(signals
-        .closing(async {
+    let close = async {
+        within_limits(async {
             peer.close().await;
             network.destroy().await;
         })
-        .await)
-}
-
-/// The identity of the store, which is made if there is none.
-fn load_identity(config: &PeerConfig) -> Result<Identity, Failure> {
-    let path = config.peer_store.join("db").join("keypair.json");
-    let loaded = identity::load_or_create(&path).map_err(|error| Failure::failed(error.to_string()))?;
-    if loaded.created {
-        output::line(&format!("Key pair exported to {}", path.display()));
-    }
-    for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
-    }
-    Ok(loaded.identity)
+        .await;
+        // What clients were told of the peer is to stay true, also if it ends at once. A failure has nobody to tell any more.
+        let _ = key.saved().await;
+    };
+    Ok(signals.closing(close).await)
 }
 
 fn sidechannel_options(config: &PeerConfig) -> SidechannelOptions {

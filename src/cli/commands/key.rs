@@ -1,0 +1,107 @@
+//! The identity of a store, and the network that waits until it is on disk.
+//!
+//! To encrypt a new key takes a good part of a second. The bridge does not wait for that; the network does, so that nobody hears of
+//! a key that a crash could still lose.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cli::error::Failure;
+use crate::cli::output;
+use crate::identity::{self, Identity, IdentityError};
+use crate::peer::SwarmNetwork;
+use crate::sidechannel::Network;
+use crate::sidechannel::link::{Link, Operation};
+
+/// Whether the key is on disk; or why it will not be.
+type Saved = Option<Result<(), Failure>>;
+
+/// The identity of a store.
+pub(super) struct Key {
+    pub(super) identity: Identity,
+    saved: watch::Receiver<Saved>,
+}
+
+impl Key {
+    /// Reads the identity of a store. Where there is none, it is made, and saved in the background.
+    pub(super) fn of(store: &Path) -> Result<Key, Failure> {
+        let path = store.join("db").join("keypair.json");
+        match identity::load(&path) {
+            Ok(loaded) => {
+                warn(&loaded.warnings);
+                Ok(Key { identity: loaded.identity, saved: watch::channel(Some(Ok(()))).1 })
+            }
+            Err(IdentityError::Missing { .. }) => {
+                let (done, saved) = watch::channel(None);
+                let identity = Identity::generate();
+                let key = identity.clone();
+                tokio::task::spawn_blocking(move || {
+                    let result = identity::save(&path, &key).map_err(|error| Failure::failed(error.to_string()));
+                    if let Ok(warnings) = &result {
+                        output::line(&format!("Key pair exported to {}", path.display()));
+                        warn(warnings);
+                    }
+                    done.send_replace(Some(result.map(drop)));
+                });
+                Ok(Key { identity, saved })
+            }
+            Err(error) => Err(Failure::failed(error.to_string())),
+        }
+    }
+
+    /// Waits until the key is on disk.
+    pub(super) async fn saved(&self) -> Result<(), Failure> {
+        let mut saved = self.saved.clone();
+        match saved.wait_for(Option::is_some).await.map(|saved| saved.clone()) {
+            Ok(Some(result)) => result,
+            _ => Err(Failure::failed("the key file was not written")),
+        }
+    }
+
+    /// The network, which is not there before the key is on disk.
+    pub(super) fn guard(&self, network: SwarmNetwork) -> Arc<dyn Network> {
+        Arc::new(Guarded { network, saved: self.saved.clone() })
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+struct Guarded {
+    network: SwarmNetwork,
+    saved: watch::Receiver<Saved>,
+}
+
+impl Network for Guarded {
+    fn bootstrapped(&self) -> Operation<'_, ()> {
+        let mut saved = self.saved.clone();
+        Box::pin(async move {
+            self.network.bootstrapped().await;
+            if saved.wait_for(|saved| matches!(saved, Some(Ok(())))).await.is_err() {
+                // The key could not be saved: the peer is about to end.
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+
+    fn join(&self, topic: [u8; 32]) {
+        self.network.join(topic);
+    }
+
+    fn leave(&self, topic: [u8; 32]) -> Operation<'_, ()> {
+        self.network.leave(topic)
+    }
+
+    fn flush(&self) -> Operation<'_, ()> {
+        self.network.flush()
+    }
+
+    fn next_link(&self) -> Operation<'_, Option<Arc<dyn Link>>> {
+        self.network.next_link()
+    }
+}
