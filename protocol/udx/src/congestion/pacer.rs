@@ -56,7 +56,8 @@ impl Pacer {
     fn fill(&mut self, now: Micros) {
         let elapsed = now.saturating_sub(self.filled_at);
         self.filled_at = now;
-        if self.rate.is_finite() && elapsed > 0 {
+        if elapsed > 0 {
+            // Before any rate is known, all of the bucket at once.
             self.tokens = (self.tokens + elapsed as f64 * self.rate).min(self.capacity());
         }
     }
@@ -80,6 +81,20 @@ mod tests {
             now = pacer.next_send(now) + 1000;
         }
         assert!((950_000..1_050_000).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn goes_on_when_no_rate_becomes_known() {
+        let mut pacer = Pacer::new();
+        let (mut now, mut sent) = (0, 0);
+        while sent < 10 * INITIAL_BURST as usize {
+            while pacer.may_send(now) {
+                pacer.on_send(1200);
+                sent += 1200;
+            }
+            now = pacer.next_send(now);
+            assert!(now < 1_000_000, "{sent} bytes, and then no more");
+        }
     }
 
     #[test]
