@@ -6,9 +6,11 @@
 //! ```
 //!
 //! Environment: `BOOTSTRAP`, nodes as `host:port` with commas between; `SEED`, the server's key as 64 digits of hex; `LINGER`,
-//! milliseconds that the client stays.
+//! milliseconds that the client stays; `HOST`, the address to bind; `LOCAL=0` uses no addresses of local networks, and
+//! `FAST_OPEN=0` asks before it writes.
 
 use std::error::Error;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crypto::KeyPair;
@@ -24,7 +26,8 @@ async fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let nodes = std::env::var("BOOTSTRAP")?;
     let bootstrap: std::result::Result<Vec<BootstrapNode>, _> = nodes.split(',').map(str::parse).collect();
-    let dht = Dht::new(DhtOptions { bootstrap: Some(bootstrap?), ..DhtOptions::default() }).await?;
+    let host = std::env::var("HOST").map_or(Ok(Ipv4Addr::UNSPECIFIED), |host| host.parse())?;
+    let dht = Dht::new(DhtOptions { bootstrap: Some(bootstrap?), host, ..DhtOptions::default() }).await?;
     dht.bootstrapped().await;
     match args[..] {
         ["server"] => server(&dht).await,
@@ -33,12 +36,17 @@ async fn main() -> Result<()> {
     }
 }
 
+/// Whether a variable does not say no.
+fn wanted(name: &str) -> bool {
+    std::env::var(name).map_or(true, |value| value != "0")
+}
+
 async fn server(dht: &Dht) -> Result<()> {
     let keys = match std::env::var("SEED") {
         Ok(seed) => KeyPair::from_seed(&unhex(&seed)?),
         Err(_) => KeyPair::generate(),
     };
-    let server = dht.create_server(ServerOptions::default());
+    let server = dht.create_server(ServerOptions { share_local_address: wanted("LOCAL"), ..ServerOptions::default() });
     let key: String = keys.public_key.iter().map(|byte| format!("{byte:02x}")).collect();
     server.listen(keys).await?;
     println!("LISTENING {key} firewalled={}", dht.rpc().firewalled());
@@ -66,8 +74,13 @@ async fn echo(mut connection: Connection) {
 async fn client(dht: &Dht, key: [u8; 32]) -> Result<()> {
     let began = Instant::now();
     let ms = || began.elapsed().as_millis();
+    let options = ConnectOptions {
+        local_connection: wanted("LOCAL"),
+        fast_open: wanted("FAST_OPEN"),
+        ..ConnectOptions::default()
+    };
     let outcome = async {
-        let mut connection = dht.connect(key, ConnectOptions::default()).await?;
+        let mut connection = dht.connect(key, options).await?;
         let opened = ms();
         connection.send(b"hello").await?;
         if connection.recv().await?.as_deref() != Some(&b"hello"[..]) {

@@ -115,7 +115,10 @@ type Way = Result<(UdxSocket, SocketAddr), ConnectError>;
 /// Opens the way: from which socket to which address the stream is to be connected.
 async fn find_way(dht: &Arc<Inner>, path: Path, stream: &UdxStream, agreed: &Agreed, options: &ConnectOptions) -> Way {
     match path {
-        Path::Direct(addr) => Ok((socket(dht, dht.rpc.request_socket())?, SocketAddr::V4(addr))),
+        Path::Direct(addr) => {
+            dht.state.lock().punches.open += 1;
+            Ok((socket(dht, dht.rpc.request_socket())?, SocketAddr::V4(addr)))
+        }
         Path::Passive => tokio::time::timeout(PASSIVE_TIMEOUT, stream.first_packet())
             .await
             .map_err(|_| ConnectError::HolepunchAborted)?

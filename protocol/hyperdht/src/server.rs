@@ -345,7 +345,10 @@ impl Listening {
         let Prepared { stream, session, remote_id, connect_to, serving } = prepared;
         let mut stopped = self.stopped.subscribe();
         let (socket, addr) = match connect_to {
-            Some((socket, addr)) => (socket, SocketAddr::V4(addr)),
+            Some((socket, addr)) => {
+                self.dht.state.lock().punches.open += 1;
+                (socket, SocketAddr::V4(addr))
+            }
             None => tokio::select! {
                 biased;
                 first = stream.first_packet() => match first {

@@ -11,8 +11,8 @@ use udx::UdxSocket;
 use crate::dht::Inner;
 
 /// Sockets that a node has in its pool; beyond these it punches no further holes until some are released. One that became a
-/// connection does not count.
-pub const MAX_POOL_SOCKETS: usize = 2048;
+/// connection does not count. With the usual limit of 1024 descriptors a process there is room for other things.
+pub const MAX_POOL_SOCKETS: usize = 768;
 
 /// The datagram that punches: too short for any message.
 const PROBE: &[u8] = &[0];

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use common::nat::{Kind, Nats};
 use common::{World, listen};
-use hyperdht::{ConnectError, ConnectOptions, Connection, Dht, HolepunchHook, PunchError, Server, ServerOptions};
+use hyperdht::testnet::Testnet;
+use hyperdht::{
+    ConnectError, ConnectOptions, Connection, Dht, DhtOptions, HolepunchHook, PunchError, Server, ServerOptions,
+};
 use tokio::time::{Instant, timeout};
 
 const NAT_A: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
@@ -229,4 +232,26 @@ async fn nothing_is_left_of_a_punch() {
     tokio::time::sleep(LONG).await;
     assert_eq!(tasks(), before);
     assert_eq!(pair.client.rpc().udx().stream_count(), 0);
+}
+
+#[tokio::test]
+async fn sockets_of_the_system_meet_without_local_addresses() {
+    let network = Testnet::new(4).await.expect("started");
+    let options = || DhtOptions { quick_firewall: false, ..network.options() };
+    let (alice, bob) = (common::start(options()).await, common::start(options()).await);
+    let options = ServerOptions { share_local_address: false, ..ServerOptions::default() };
+    let (server, key) = listen(&alice, options).await;
+    for fast_open in [true, false] {
+        let options = ConnectOptions { local_connection: false, fast_open, ..ConnectOptions::default() };
+        let connected = async { tokio::join!(bob.connect(key, options), server.accept()) };
+        let (here, there) = timeout(LONG, connected).await.expect("in time");
+        let (mut here, mut there) = (here.expect("connected"), there.expect("accepted"));
+        here.send(b"ping").await.expect("sent");
+        assert_eq!(there.recv().await.expect("received").as_deref(), Some(&b"ping"[..]));
+        // Neither is the socket that the nodes know.
+        let usual = alice.local_addr().map(|addr| addr.port());
+        assert_ne!(here.transport().remote_addr().map(|addr| addr.port()), usual);
+    }
+    server.close().await;
+    network.destroy().await;
 }

@@ -14,6 +14,8 @@ pub(crate) const RANDOM_INTERVAL: Duration = Duration::from_secs(20);
 /// How often holes were punched, by how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PunchStats {
+    /// None was needed: one of the sides can be reached by everybody.
+    pub open: u64,
     /// Both sides had one address.
     pub consistent: u64,
     /// One side was behind a NAT with random ports.
