@@ -17,7 +17,7 @@ use encoding::json::Value;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{Semaphore, broadcast, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -39,6 +39,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages of this many bytes and more are read off the threads that serve the network.
 const LONG_MESSAGE: usize = 64 << 10;
 
+/// How many long messages are read at a time. What they take of memory while they are read is bounded by this.
+const LONG_MESSAGES_AT_A_TIME: usize = 4;
+
 /// A connection, by the order of connecting.
 pub(super) type LinkId = u64;
 
@@ -55,6 +58,7 @@ pub(super) struct Shared {
     pub(super) closing: watch::Sender<bool>,
     /// Ends a proof of work that is under way.
     pub(super) stop: Arc<AtomicBool>,
+    long_messages: Semaphore,
     topics: Mutex<Topics>,
     links: Mutex<Links>,
 }
@@ -120,6 +124,7 @@ impl Shared {
             started: watch::Sender::new(false),
             closing: watch::Sender::new(false),
             stop: Arc::default(),
+            long_messages: Semaphore::new(LONG_MESSAGES_AT_A_TIME),
             topics: Mutex::default(),
             links: Mutex::default(),
         })
@@ -308,6 +313,8 @@ impl Shared {
             self.pipeline.receive(peer, channel, &body, now)
         } else {
             let (shared, peer, channel) = (self.clone(), peer.clone(), channel.clone());
+            // The semaphore is never closed, so that there is a permit in the result.
+            let _permit = self.long_messages.acquire().await;
             let work = move || shared.pipeline.receive(&peer, &channel, &body, now);
             match tokio::task::spawn_blocking(work).await {
                 Ok(received) => received,

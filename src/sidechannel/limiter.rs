@@ -31,6 +31,13 @@ impl From<&SidechannelOptions> for Limits {
     }
 }
 
+impl Limits {
+    /// Whether a message of `bytes` is over the limit also for a connection that was quiet, so that it need not be read.
+    pub fn never_allows(&self, bytes: usize) -> bool {
+        self.bytes_per_second.is_some() && bytes as f64 > self.burst as f64
+    }
+}
+
 /// The state of one connection's limit.
 #[derive(Debug)]
 pub struct Limiter {

@@ -308,6 +308,10 @@ impl Pipeline {
         if text.len() > self.policy.max_inbound_bytes() {
             return Err(self.refuse_unread(peer, Refusal::TooLarge { bytes: text.len() }, now));
         }
+        if self.policy.limits.never_allows(text.len()) {
+            *bytes = Some(text.len());
+            self.take(peer, text.len(), now)?;
+        }
         let payload = match parse(text) {
             Ok(payload) => payload,
             Err(JsonError::TooDeep) => return Err(self.refuse_unread(peer, Refusal::TooDeep, now)),
@@ -324,11 +328,7 @@ impl Pipeline {
         if !self.policy.check_pow(&payload, channel, || sorted.as_str()) {
             return Err(Refusal::Pow);
         }
-        match peer.limiter.lock().take(&self.policy.limits, now.instant, length) {
-            Allowance::Within => {}
-            Allowance::Over => return Err(Refusal::Rate { blocked: false }),
-            Allowance::Blocked => return Err(Refusal::Rate { blocked: true }),
-        }
+        self.take(peer, length, now)?;
         let control = message.get("control").and_then(Value::as_str);
         let exempt = matches!(control, Some("auth" | "welcome"));
         if self.policy.owner_write_only(channel) && !exempt {
@@ -341,6 +341,15 @@ impl Pipeline {
         self.check_welcome(&payload, channel, control == Some("welcome"))?;
         let action = self.action(message, control, peer, now)?;
         Ok(Accepted { action, payload })
+    }
+
+    /// Accounts for a message of this length.
+    fn take(&self, peer: &Peer, length: usize, now: Now) -> Result<(), Refusal> {
+        match peer.limiter.lock().take(&self.policy.limits, now.instant, length) {
+            Allowance::Within => Ok(()),
+            Allowance::Over => Err(Refusal::Rate { blocked: false }),
+            Allowance::Blocked => Err(Refusal::Rate { blocked: true }),
+        }
     }
 
     /// Counts a message that cost more than reading it should against the peer that sent it.

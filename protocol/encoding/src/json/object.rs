@@ -30,7 +30,8 @@ const FEW: usize = 12;
 #[derive(Clone)]
 enum Named {
     Few(Vec<(JsString, Value)>),
-    Many(IndexMap<JsString, Value>),
+    /// Boxed, as most objects are small and many may be kept.
+    Many(Box<IndexMap<JsString, Value>>),
 }
 
 impl Default for Named {
@@ -62,7 +63,7 @@ impl Named {
                 }
                 entries.push((key, value));
                 if entries.len() > FEW {
-                    *self = Named::Many(std::mem::take(entries).into_iter().collect());
+                    *self = Named::Many(Box::new(std::mem::take(entries).into_iter().collect()));
                 }
                 None
             }
