@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Environment: `BOOTSTRAP`, nodes as `host:port` with commas between; `SEED`, the server's key as 64 digits of hex; `LINGER`,
-//! milliseconds that the client stays; `HOST`, the address to bind; `LOCAL=0` uses no addresses of local networks, and
-//! `FAST_OPEN=0` asks before it writes.
+//! milliseconds that the client stays; `HOST`, the address to bind; `LOCAL=0` uses no addresses of local networks,
+//! `FAST_OPEN=0` asks before it writes, `QUICK_FIREWALL=0` believes in a firewall without a test.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -27,7 +27,13 @@ async fn main() -> Result<()> {
     let nodes = std::env::var("BOOTSTRAP")?;
     let bootstrap: std::result::Result<Vec<BootstrapNode>, _> = nodes.split(',').map(str::parse).collect();
     let host = std::env::var("HOST").map_or(Ok(Ipv4Addr::UNSPECIFIED), |host| host.parse())?;
-    let dht = Dht::new(DhtOptions { bootstrap: Some(bootstrap?), host, ..DhtOptions::default() }).await?;
+    let options = DhtOptions {
+        bootstrap: Some(bootstrap?),
+        host,
+        quick_firewall: wanted("QUICK_FIREWALL"),
+        ..DhtOptions::default()
+    };
+    let dht = Dht::new(options).await?;
     dht.bootstrapped().await;
     match args[..] {
         ["server"] => server(&dht).await,
