@@ -22,7 +22,9 @@ use crate::holepunch;
 use crate::messages::{Handshake, Mode, NoisePayload, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
 use crate::path::{Path, View, select};
+use crate::routes::{self, Route};
 use crate::secure_payload::SecurePayload;
+use crate::socket_pool::PoolSocket;
 
 /// Handshakes that are tried at once, through nodes that were known and as many through nodes that were found.
 const MAX_PARALLEL: usize = 2;
@@ -55,6 +57,8 @@ struct Agreed {
     session: Session,
     remote_id: u32,
     target: NodeId,
+    /// The route that the handshake took, if it took none through nodes.
+    route: Option<Route>,
 }
 
 /// Connects to the peer with this key.
@@ -71,7 +75,7 @@ pub(crate) async fn connect(
     let local = if options.local_connection { dht.local_addresses() } else { Vec::new() };
     let payload = NoisePayload {
         addresses4: own.into_iter().chain(local.iter().copied()).collect(),
-        udx: Some(UdxInfo::new(stream.id(), false)),
+        udx: Some(UdxInfo::new(stream.id(), options.reusable_socket)),
         secret_stream: Some(1),
         ..NoisePayload::new(code::NONE, if own.is_some() { firewall::OPEN } else { firewall::UNKNOWN })
     };
@@ -83,7 +87,7 @@ pub(crate) async fn connect(
     let (agreed, tried) = tokio::select! {
         biased;
         () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
-        found = find_and_shake(dht, &remote_public_key, &options.relay_addresses, &noise, handshake) => found?,
+        found = reach(dht, &remote_public_key, &options, &noise, handshake) => found?,
     };
     let view = View {
         payload: &agreed.payload,
@@ -93,33 +97,41 @@ pub(crate) async fn connect(
         open: own.is_some(),
         local: &local,
     };
-    let (socket, addr) = tokio::select! {
+    let (socket, addr, pooled) = tokio::select! {
         biased;
         // The server may have found its way to us already.
-        first = stream.first_packet() => first.map_err(udx::Error::from)?,
+        first = routes::first_packet(dht, &stream) => first.map_err(udx::Error::from)?,
         way = find_way(dht, select(&view), &stream, &agreed, &options) => way?,
         () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
     };
     stream.connect(&socket, agreed.remote_id, addr)?;
+    if options.reusable_socket && agreed.payload.udx.is_some_and(|udx| udx.reusable_socket) {
+        routes::keep(dht, remote_public_key, &stream, pooled);
+    }
     let options = secret_stream::Options { keep_alive: dht.keep_alive, ..secret_stream::Options::default() };
     let mut connection = SecretStream::from_session(stream, agreed.session, public_key, options);
     connection.opened().await?;
 
     let relays = agreed.payload.relay_addresses.filter(|relays| !relays.is_empty()).unwrap_or(tried);
-    dht.state.lock().relays.insert(remote_public_key, relays, now());
+    if !relays.is_empty() {
+        dht.state.lock().relays.insert(remote_public_key, relays, now());
+    }
     Ok(connection)
 }
 
-type Way = Result<(UdxSocket, SocketAddr), ConnectError>;
+type Way = Result<(UdxSocket, SocketAddr, Option<Arc<PoolSocket>>), ConnectError>;
 
-/// Opens the way: from which socket to which address the stream is to be connected.
+/// Opens the way: from which socket to which address the stream is to be connected, with a hold on a socket of the pool.
 async fn find_way(dht: &Arc<Inner>, path: Path, stream: &UdxStream, agreed: &Agreed, options: &ConnectOptions) -> Way {
+    if let Some(route) = &agreed.route {
+        return Ok((socket(dht, route.socket)?, SocketAddr::V4(route.addr), route.held()));
+    }
     match path {
         Path::Direct(addr) => {
             dht.state.lock().punches.open += 1;
-            Ok((socket(dht, dht.rpc.request_socket())?, SocketAddr::V4(addr)))
+            Ok((socket(dht, dht.rpc.request_socket())?, SocketAddr::V4(addr), None))
         }
-        Path::Passive => tokio::time::timeout(PASSIVE_TIMEOUT, stream.first_packet())
+        Path::Passive => tokio::time::timeout(PASSIVE_TIMEOUT, routes::first_packet(dht, stream))
             .await
             .map_err(|_| ConnectError::HolepunchAborted)?
             .map_err(|reason| udx::Error::from(reason).into()),
@@ -141,7 +153,7 @@ fn socket(dht: &Inner, id: SocketId) -> Result<UdxSocket, ConnectError> {
 async fn lan(dht: &Inner, addr: SocketAddrV4) -> Way {
     let pong = dht.rpc.ping(addr, RequestOptions::default()).await;
     pong.map_err(|_| ConnectError::HolepunchAborted)?;
-    Ok((socket(dht, SocketId::SERVER)?, SocketAddr::V4(addr)))
+    Ok((socket(dht, SocketId::SERVER)?, SocketAddr::V4(addr), None))
 }
 
 async fn punch(dht: &Arc<Inner>, agreed: &Agreed, options: &ConnectOptions) -> Way {
@@ -156,8 +168,30 @@ async fn punch(dht: &Arc<Inner>, agreed: &Agreed, options: &ConnectOptions) -> W
         fast_open: options.fast_open,
         hook: options.holepunch.clone(),
     };
-    let (socket, addr) = holepunch::punch(dht, target).await?;
-    Ok((socket, SocketAddr::V4(addr)))
+    let (pooled, addr) = holepunch::punch(dht, target).await?;
+    Ok((pooled.socket().clone(), SocketAddr::V4(addr), Some(pooled)))
+}
+
+/// Shakes hands on the route of an earlier connection, or through nodes. Also returns the nodes that were tried.
+async fn reach(
+    dht: &Arc<Inner>,
+    remote_public_key: &[u8; 32],
+    options: &ConnectOptions,
+    noise: &Bytes,
+    handshake: NoiseWrap,
+) -> Result<(Agreed, Vec<SocketAddrV4>), ConnectError> {
+    let search = find_and_shake(dht, remote_public_key, &options.relay_addresses, noise, handshake.clone());
+    let Some(route) = dht.route(remote_public_key).filter(|_| options.reusable_socket) else { return search.await };
+    let target = crypto::hash(&[remote_public_key]);
+    let direct = async {
+        let Some(answer) = shake(dht, target, noise, route.addr, Some(route.socket)).await else {
+            dht.route_failed(remote_public_key, &route);
+            return Ok(None);
+        };
+        let agreed = agree(&handshake, target, answer)?;
+        Ok(agreed.map(|agreed| (Agreed { route: Some(route), ..agreed }, Vec::new())))
+    };
+    routes::prefer(direct, search).await
 }
 
 /// Searches nodes that know the peer and shakes hands through the first that gets an answer. Also returns the nodes that were
@@ -181,7 +215,7 @@ async fn find_and_shake(
 
     loop {
         for attempts in [&mut known, &mut found] {
-            attempts.start(&mut tried, |node| shake(dht, target, noise, node));
+            attempts.start(&mut tried, |node| shake(dht, target, noise, node, None));
         }
         if query.is_none() && known.running.is_empty() && found.running.is_empty() {
             if searched {
@@ -253,11 +287,17 @@ fn known_relays(dht: &Inner, public_key: &[u8; 32], target: &NodeId, given: &[So
     state.relays.get(public_key, now()).cloned().unwrap_or_default()
 }
 
-/// Sends the handshake through a node.
-async fn shake(dht: &Inner, target: NodeId, noise: &Bytes, node: SocketAddrV4) -> Option<Answer> {
+/// Sends the handshake through a node, or to the peer itself.
+async fn shake(
+    dht: &Inner,
+    target: NodeId,
+    noise: &Bytes,
+    node: SocketAddrV4,
+    socket: Option<SocketId>,
+) -> Option<Answer> {
     let message = Handshake { mode: Mode::FromClient, noise, peer_address: None, relay_address: None };
-    let options =
-        RequestOptions { target: Some(target), value: Some(message.encode().into()), ..RequestOptions::default() };
+    let value = Some(message.encode().into());
+    let options = RequestOptions { target: Some(target), value, socket, ..RequestOptions::default() };
     let reply = dht.rpc.request(node, command::PEER_HANDSHAKE, options).await.ok()?;
     let value = reply.value?;
     let answer = Handshake::decode(&value).ok().filter(|m| m.mode == Mode::Reply && !m.noise.is_empty())?;
@@ -285,5 +325,5 @@ fn agree(handshake: &NoiseWrap, target: NodeId, answer: Answer) -> Result<Option
     let remote_id =
         payload.udx.and_then(|udx| u32::try_from(udx.id).ok()).ok_or(ConnectError::ServerError(code::NONE))?;
     let session = handshake.finish().map_err(|_| ConnectError::HandshakeInvalid)?;
-    Ok(Some(Agreed { answer, payload, session, remote_id, target }))
+    Ok(Some(Agreed { answer, payload, session, remote_id, target, route: None }))
 }

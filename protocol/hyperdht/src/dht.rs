@@ -24,7 +24,9 @@ use crate::forwards::{Forwards, Route, route_handshake, route_holepunch};
 use crate::holepunch::{HolepunchHook, PunchStats, RandomPunches};
 use crate::local::LocalAddresses;
 use crate::messages::{Handshake, Holepunch};
+use crate::routes::Routes;
 use crate::server::{Listening, Server, ServerOptions};
+use crate::socket_pool::PoolSocket;
 use crate::storage::{Answer, Storage, StorageOptions, Stored};
 
 /// An encrypted connection to a peer.
@@ -112,6 +114,7 @@ pub(crate) struct Inner {
     pub(crate) key_pair: KeyPair,
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) state: Mutex<State>,
+    pub(crate) routes: Mutex<Routes>,
     pub(crate) online: watch::Sender<bool>,
     /// Counts how often the interfaces of the machine have changed.
     network: watch::Sender<u64>,
@@ -129,8 +132,8 @@ pub(crate) struct State {
     pub(crate) rng: StdRng,
     pub(crate) random_punches: RandomPunches,
     pub(crate) punches: PunchStats,
-    /// How many sockets the pool has.
-    pub(crate) pool_sockets: usize,
+    /// The sockets of the pool, by their numbers.
+    pub(crate) pool_sockets: HashMap<u64, Weak<PoolSocket>>,
     storage: Option<Storage>,
 }
 
@@ -174,7 +177,7 @@ impl Dht {
             rng,
             random_punches: RandomPunches::default(),
             punches: PunchStats::default(),
-            pool_sockets: 0,
+            pool_sockets: HashMap::new(),
             storage: None,
         };
         let inner = Arc::new(Inner {
@@ -182,6 +185,7 @@ impl Dht {
             key_pair: options.key_pair.unwrap_or_else(KeyPair::generate),
             keep_alive: options.keep_alive,
             state: Mutex::new(state),
+            routes: Mutex::new(Routes::new(now)),
             online: watch::Sender::new(true),
             network: watch::Sender::new(0),
             local: LocalAddresses::new(options.local_addresses),
@@ -289,11 +293,21 @@ pub struct ConnectOptions {
     pub fast_open: bool,
     /// Decides whether to punch a hole; `None` always does.
     pub holepunch: Option<HolepunchHook>,
+    /// Keeps the route of the connection, when the server does so too, and tries the route of an earlier connection first: while
+    /// there is a connection on it, and 3 s longer, another takes one round trip and no node of the network.
+    pub reusable_socket: bool,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { key_pair: None, relay_addresses: Vec::new(), local_connection: true, fast_open: true, holepunch: None }
+        Self {
+            key_pair: None,
+            relay_addresses: Vec::new(),
+            local_connection: true,
+            fast_open: true,
+            holepunch: None,
+            reusable_socket: false,
+        }
     }
 }
 

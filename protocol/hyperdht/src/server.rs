@@ -21,7 +21,9 @@ use crate::handshakes::{Handshakes, Known, Outcome, Slot};
 use crate::holepunch::{HolepunchHook, Responder, Serving};
 use crate::messages::{Handshake, Holepunch, HolepunchInfo, Mode, NoisePayload, PeerRecord, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
+use crate::routes;
 use crate::secure_payload::SecurePayload;
+use crate::socket_pool::PoolSocket;
 
 /// How long a client has to write to its stream after the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,11 +43,13 @@ pub struct ServerOptions {
     pub share_local_address: bool,
     /// Decides whether to punch a hole for a client; `None` always does.
     pub holepunch: Option<HolepunchHook>,
+    /// Keeps the route of a connection for later ones, when the client does so too; see [`ConnectOptions`](crate::ConnectOptions).
+    pub reusable_socket: bool,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { firewall: None, share_local_address: true, holepunch: None }
+        Self { firewall: None, share_local_address: true, holepunch: None, reusable_socket: false }
     }
 }
 
@@ -192,6 +196,8 @@ struct Prepared {
     stream: UdxStream,
     session: Session,
     remote_id: u32,
+    /// Whether both sides keep the route for later connections.
+    reusable: bool,
     /// Where to write to; otherwise the client writes first.
     connect_to: Option<(UdxSocket, SocketAddrV4)>,
     /// Punches a hole for the client, if there is one to be punched.
@@ -293,7 +299,7 @@ impl Listening {
         let mut payload = NoisePayload {
             holepunch: own.is_none().then(|| HolepunchInfo { id: slot.id as u64, relays: self.announcer.relays() }),
             addresses4: own.into_iter().chain(local.iter().copied()).collect(),
-            udx: Some(UdxInfo::new(0, false)),
+            udx: Some(UdxInfo::new(0, self.options.reusable_socket)),
             secret_stream: Some(1),
             relay_addresses: (!relay_addresses.is_empty()).then_some(relay_addresses),
             ..NoisePayload::new(code::NONE, if own.is_some() { firewall::OPEN } else { firewall::UNKNOWN })
@@ -304,7 +310,7 @@ impl Listening {
 
         let options = StreamOptions { accept: true, ..StreamOptions::default() };
         let stream = self.dht.rpc.udx().create_stream(options).ok()?;
-        payload.udx = Some(UdxInfo::new(stream.id(), false));
+        payload.udx = Some(UdxInfo::new(stream.id(), self.options.reusable_socket));
         let reply = handshake.send(&payload).ok()?;
         let session = handshake.finish().ok()?;
 
@@ -337,21 +343,23 @@ impl Listening {
         } else {
             None
         };
-        Some((reply, Some(Prepared { stream, session, remote_id, connect_to, serving })))
+        let reusable = self.options.reusable_socket && remote.udx.is_some_and(|udx| udx.reusable_socket);
+        Some((reply, Some(Prepared { stream, session, remote_id, reusable, connect_to, serving })))
     }
 
     /// Connects the stream, once it is known where to, and hands it to whoever accepts.
     async fn connect(&self, prepared: Prepared) {
-        let Prepared { stream, session, remote_id, connect_to, serving } = prepared;
+        let Prepared { stream, session, remote_id, reusable, connect_to, serving } = prepared;
         let mut stopped = self.stopped.subscribe();
-        let (socket, addr) = match connect_to {
+        let (socket, addr, pooled) = match connect_to {
             Some((socket, addr)) => {
                 self.dht.state.lock().punches.open += 1;
-                (socket, SocketAddr::V4(addr))
+                let pooled = PoolSocket::lookup(&self.dht, &socket);
+                (socket, SocketAddr::V4(addr), pooled)
             }
             None => tokio::select! {
                 biased;
-                first = stream.first_packet() => match first {
+                first = routes::first_packet(&self.dht, &stream) => match first {
                     Ok(first) => first,
                     Err(_) => return,
                 },
@@ -362,6 +370,9 @@ impl Listening {
         if let Err(error) = stream.connect(&socket, remote_id, addr) {
             tracing::debug!(%addr, %error, "stream not connected");
             return;
+        }
+        if reusable {
+            routes::keep(&self.dht, session.remote_public_key, &stream, pooled);
         }
         let options = secret_stream::Options { keep_alive: self.dht.keep_alive, ..secret_stream::Options::default() };
         let connection = SecretStream::from_session(stream, session, self.keys.public_key, options);

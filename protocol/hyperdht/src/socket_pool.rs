@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use dht_rpc::{Probe, SocketId};
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use udx::UdxSocket;
 use crate::dht::Inner;
 
 /// Sockets that a node has in its pool; beyond these it punches no further holes until some are released. One that became a
-/// connection does not count. With the usual limit of 1024 descriptors a process there is room for other things.
+/// connection does not count, unless its route is kept. With the usual limit of 1024 descriptors a process there is room for other things.
 pub const MAX_POOL_SOCKETS: usize = 768;
 
 /// The datagram that punches: too short for any message.
@@ -22,36 +22,34 @@ const LOW_TTL: u32 = 5;
 
 /// A socket of the pool. Requests can be sent from it and arrive at it, and probes go to whoever acquired it.
 ///
-/// When it is dropped the node forgets it; it closes then unless a stream uses it, or with that stream.
+/// With the last handle the node forgets it; it closes then unless a stream uses it, or with that stream.
 #[derive(Debug)]
 pub(crate) struct PoolSocket {
-    dht: Arc<Inner>,
+    dht: Weak<Inner>,
     id: SocketId,
     socket: UdxSocket,
 }
 
 impl PoolSocket {
     /// A new socket, whose probes go to `probes`.
-    pub(crate) fn acquire(dht: &Arc<Inner>, probes: mpsc::Sender<Probe>) -> io::Result<Self> {
+    pub(crate) fn acquire(dht: &Arc<Inner>, probes: mpsc::Sender<Probe>) -> io::Result<Arc<Self>> {
         let host = dht.bound(SocketId::SERVER).ok_or(io::ErrorKind::NotConnected)?;
+        let socket = dht.rpc.udx().bind(SocketAddr::new(IpAddr::V4(*host.ip()), 0))?;
+        let id = dht.rpc.attach(socket.clone(), probes);
+        let acquired = Arc::new(Self { dht: Arc::downgrade(dht), id, socket });
         {
-            let acquired = &mut dht.state.lock().pool_sockets;
-            if *acquired >= MAX_POOL_SOCKETS {
-                return Err(io::Error::other("too many sockets in the pool"));
-            }
-            *acquired += 1;
-        }
-        let bound = dht.rpc.udx().bind(SocketAddr::new(IpAddr::V4(*host.ip()), 0));
-        match bound {
-            Ok(socket) => {
-                let id = dht.rpc.attach(socket.clone(), probes);
-                Ok(Self { dht: dht.clone(), id, socket })
-            }
-            Err(error) => {
-                dht.state.lock().pool_sockets -= 1;
-                Err(error)
+            let sockets = &mut dht.state.lock().pool_sockets;
+            if sockets.len() < MAX_POOL_SOCKETS {
+                sockets.insert(acquired.socket.id(), Arc::downgrade(&acquired));
+                return Ok(acquired.clone());
             }
         }
+        Err(io::Error::other("too many sockets in the pool"))
+    }
+
+    /// The handle of a socket, if it is one of the pool: whoever holds it keeps the node serving the socket.
+    pub(crate) fn lookup(dht: &Inner, socket: &UdxSocket) -> Option<Arc<Self>> {
+        dht.state.lock().pool_sockets.get(&socket.id())?.upgrade()
     }
 
     pub(crate) fn id(&self) -> SocketId {
@@ -75,8 +73,8 @@ impl PoolSocket {
 
 impl Drop for PoolSocket {
     fn drop(&mut self) {
-        self.dht.rpc.detach(self.id);
-        let acquired = &mut self.dht.state.lock().pool_sockets;
-        *acquired = acquired.saturating_sub(1);
+        let Some(dht) = self.dht.upgrade() else { return };
+        dht.rpc.detach(self.id);
+        dht.state.lock().pool_sockets.remove(&self.socket.id());
     }
 }

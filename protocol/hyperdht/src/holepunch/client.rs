@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dht_rpc::{NodeId, Reply, RequestError, RequestOptions};
-use udx::UdxSocket;
 
 use super::limits::RandomPunch;
 use super::nat::Firewall;
@@ -15,6 +14,7 @@ use crate::constants::{code, command};
 use crate::dht::Inner;
 use crate::messages::{Holepunch, HolepunchInfo, HolepunchPayload, Mode, RelayInfo};
 use crate::secure_payload::SecurePayload;
+use crate::socket_pool::PoolSocket;
 
 /// How long a server has to find out what it is behind, when it did not know.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(crate) struct Target<'a> {
 }
 
 /// Opens a way to the server, and says from which socket to which address.
-pub(crate) async fn punch(dht: &Arc<Inner>, target: Target<'_>) -> Result<(UdxSocket, SocketAddrV4), PunchError> {
+pub(crate) async fn punch(dht: &Arc<Inner>, target: Target<'_>) -> Result<(Arc<PoolSocket>, SocketAddrV4), PunchError> {
     let (puncher, mut probes) = Puncher::new(dht, true, Firewall::from_number(target.firewall))?;
     let mut rounds = Rounds { dht, target: &target, puncher: &puncher, round: 0 };
     let rounds = async {

@@ -10,7 +10,6 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use udx::UdxSocket;
 
 use super::limits::RandomPunch;
 use super::nat::{Firewall, MIN_SAMPLES, Nat, NatView};
@@ -41,7 +40,7 @@ pub(crate) struct Puncher {
 
 struct State {
     /// The first is the one that messages are exchanged by.
-    sockets: Vec<PoolSocket>,
+    sockets: Vec<Arc<PoolSocket>>,
     sampler: Arc<Sampler>,
     remote: Remote,
     reopened: bool,
@@ -71,12 +70,12 @@ impl Puncher {
 
     /// The socket that messages are exchanged by.
     pub(crate) fn socket_id(&self) -> Option<SocketId> {
-        self.state.lock().sockets.first().map(PoolSocket::id)
+        self.state.lock().sockets.first().map(|socket| socket.id())
     }
 
     /// One of the sockets.
-    pub(crate) fn socket(&self, id: SocketId) -> Option<UdxSocket> {
-        self.state.lock().sockets.iter().find(|socket| socket.id() == id).map(|socket| socket.socket().clone())
+    pub(crate) fn socket(&self, id: SocketId) -> Option<Arc<PoolSocket>> {
+        self.state.lock().sockets.iter().find(|socket| socket.id() == id).cloned()
     }
 
     /// Sends a probe from the first socket.
