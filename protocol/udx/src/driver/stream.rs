@@ -15,12 +15,14 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+mod relay;
+
 use super::socket::{SocketCore, UdxSocket};
 use super::weak::WeakUdxStream;
 use super::{Instance, now};
 use crate::error::{CloseReason, Error};
 use crate::network::Outgoing;
-use crate::packet::{self, Header};
+use crate::packet::Header;
 use crate::stream::{Path, Stats, StreamState, Transmit};
 
 /// Batches that a stream sends in one turn before it lets others.
@@ -65,6 +67,8 @@ struct Inner {
     message_waker: Option<Waker>,
     first_packet: Option<(Arc<SocketCore>, SocketAddr)>,
     relay: Option<Weak<Shared>>,
+    /// Relayed to here before it was known where to.
+    held: Vec<Vec<u8>>,
     /// The last handle was dropped.
     detached: bool,
     /// It was removed from the table.
@@ -103,6 +107,7 @@ impl Shared {
             message_waker: None,
             first_packet: None,
             relay: None,
+            held: Vec::new(),
             detached: false,
             forgotten: false,
         };
@@ -158,30 +163,6 @@ impl Shared {
         self.settle(inner, now, true);
     }
 
-    /// Sends packets on under the id of the target's peer.
-    fn forward<'a>(&self, target: Option<Arc<Self>>, packets: impl Iterator<Item = (Header, &'a [u8], &'a [u8])>) {
-        let path = target.as_ref().and_then(|target| {
-            let inner = target.inner.lock();
-            let path = inner.state.path()?;
-            let socket = inner.sockets.iter().find(|socket| socket.id() == path.socket)?;
-            Some((path, Arc::clone(socket)))
-        });
-        let mut destroyed = false;
-        for (header, whole, _) in packets {
-            destroyed |= header.has(packet::flags::DESTROY);
-            let Some((path, socket)) = &path else { continue };
-            let mut copy = whole.to_vec();
-            packet::set_stream_id(&mut copy, path.remote_id);
-            let outgoing = Outgoing { destination: path.addr, contents: &copy, segment_size: None, ttl: None };
-            if let Err(error) = socket.try_send(&outgoing) {
-                tracing::trace!(%error, "a relayed packet was not sent");
-            }
-        }
-        if destroyed {
-            self.abort(CloseReason::Reset);
-        }
-    }
-
     /// Ends the stream on this side only.
     fn abort(&self, reason: CloseReason) {
         let mut inner = self.inner.lock();
@@ -199,7 +180,7 @@ impl Shared {
         }
         let before = inner.state.close_reason();
         // The peer is told that the stream is destroyed; the reason here is the socket.
-        inner.state.destroy();
+        inner.destroy();
         self.transmit(&mut inner, now());
         inner.state.abort(before.unwrap_or(reason));
         let after = self.collect(&mut inner);
@@ -372,7 +353,7 @@ impl Shared {
 
     pub(super) fn destroy(self: &Arc<Self>) {
         let mut inner = self.inner.lock();
-        inner.state.destroy();
+        inner.destroy();
         self.settle(inner, now(), true);
     }
 
@@ -406,7 +387,7 @@ impl Drop for Handle {
         if inner.state.is_ended() && !inner.state.end_acked() {
             inner.state.discard_input();
         } else {
-            inner.state.destroy();
+            inner.destroy();
         }
         self.shared.settle(inner, now(), true);
     }
@@ -446,6 +427,7 @@ impl UdxStream {
             return Err(Error::Connected);
         }
         inner.sockets.push(Arc::clone(socket.core()));
+        inner.send_held(path, socket.core());
         self.shared().settle(inner, now(), true);
         Ok(())
     }
@@ -496,12 +478,6 @@ impl UdxStream {
         inner.sockets.push(Arc::clone(socket.core()));
         self.shared().settle(inner, now(), true);
         Ok(())
-    }
-
-    /// Turns the stream into a relay: what arrives for it goes on to the peer of `target`, under that peer's id. Both
-    /// directions need a call each. A `DESTROY` that passes ends this stream too.
-    pub fn relay_to(&self, target: &Self) {
-        self.lock().relay = Some(Arc::downgrade(target.shared()));
     }
 
     /// Waits for a packet that arrives before the stream is connected, or on another socket than the connected one, and
