@@ -10,6 +10,8 @@ mod nat;
 mod puncher;
 mod server;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddrV4;
