@@ -21,6 +21,11 @@ const SLEEP_GRACE: Duration = Duration::from_secs(30);
 /// waits the whole interval.)
 const FAILED_REFRESH_DELAY: Duration = Duration::from_secs(5);
 
+/// How long after its first announcement a peer looks the topic up once more, and as much again at random. Two peers that announce
+/// themselves at the same moment find neither each other while they do so; the one that is second finds the first now. (JavaScript
+/// finds it at the next [`REFRESH_INTERVAL`].)
+const LOOK_AGAIN_DELAY: Duration = Duration::from_secs(1);
+
 /// How many of the peers that a refresh found are remembered to count them against the next refresh's limit.
 const MAX_DISCOVERED: usize = 64;
 
@@ -66,6 +71,8 @@ pub(crate) struct Discovery<N> {
     /// An earlier leave of the same topic still withdraws the announcement; nothing may be announced before it is done.
     held: bool,
     announced_once: bool,
+    /// The refresh that is due next is the second look after the first announcement.
+    look_again: bool,
     needs_unannounce: bool,
     closest: Vec<N>,
     /// How many peers that are not connected a refresh may bring.
@@ -86,6 +93,7 @@ impl<N: Clone> Discovery<N> {
             running: None,
             held,
             announced_once: false,
+            look_again: false,
             needs_unannounce: false,
             closest: Vec::new(),
             limit: None,
@@ -135,12 +143,15 @@ impl<N: Clone> Discovery<N> {
         if self.held || wanted == Roles::default() || (self.running.is_some() && wanted == self.roles) {
             return None;
         }
+        let look_again = std::mem::take(&mut self.look_again) && self.refresh_at.is_none() && wanted == self.roles;
         self.roles = wanted;
         self.clock += 1;
         self.refresh_at = None;
         let known = self.discovered.drain().filter(is_connected).count();
         self.remaining = self.limit.map(|limit| limit.saturating_sub(known));
-        let kind = if wanted.server {
+        let kind = if look_again {
+            QueryKind::Lookup
+        } else if wanted.server {
             QueryKind::Announce { clear: !self.announced_once }
         } else if self.needs_unannounce {
             QueryKind::LookupAndUnannounce
@@ -183,12 +194,18 @@ impl<N: Clone> Discovery<N> {
         let reached = closest.as_ref().is_some_and(|nodes| !nodes.is_empty());
         if let Some(closest) = closest {
             match refresh.kind {
-                QueryKind::Announce { .. } => self.announced_once = true,
-                QueryKind::Lookup | QueryKind::LookupAndUnannounce => self.needs_unannounce = false,
+                QueryKind::Announce { .. } => {
+                    self.look_again = reached && self.roles.client && !self.announced_once;
+                    self.announced_once = true;
+                }
+                QueryKind::LookupAndUnannounce => self.needs_unannounce = false,
+                QueryKind::Lookup => {}
             }
             self.closest = closest;
         }
-        let delay = if reached {
+        let delay = if self.look_again {
+            LOOK_AGAIN_DELAY + random_up_to(LOOK_AGAIN_DELAY, rng)
+        } else if reached {
             self.failures = 0;
             REFRESH_INTERVAL + random_up_to(REFRESH_JITTER, rng)
         } else {
@@ -292,7 +309,7 @@ mod tests {
     #[test]
     fn refreshes_follow_after_ten_to_twelve_minutes() {
         let now = Instant::now();
-        let (mut discovery, refresh) = joined(BOTH);
+        let (mut discovery, refresh) = joined(SERVER);
         discovery.finished(refresh.clock, Some(vec![1]), now, &mut rng());
         let due = discovery.deadline().unwrap();
         assert!((REFRESH_INTERVAL..=REFRESH_INTERVAL + REFRESH_JITTER).contains(&(due - now)));
@@ -304,7 +321,7 @@ mod tests {
     #[test]
     fn a_refresh_that_reached_nobody_is_repeated_soon_and_then_less_often() {
         let now = Instant::now();
-        let (mut discovery, mut refresh) = joined(BOTH);
+        let (mut discovery, mut refresh) = joined(SERVER);
         let mut last = Duration::ZERO;
         for round in 0..20 {
             let result = (round % 2 == 0).then(Vec::new);
@@ -323,9 +340,39 @@ mod tests {
     }
 
     #[test]
-    fn after_a_sleep_the_refresh_is_put_off_by_the_jitter_alone() {
+    fn after_the_first_announcement_the_topic_is_looked_up_once_more() {
         let now = Instant::now();
         let (mut discovery, refresh) = joined(BOTH);
+        discovery.announcing(refresh.clock);
+        discovery.finished(refresh.clock, Some(vec![1]), now, &mut rng());
+        let due = discovery.deadline().unwrap();
+        assert!((LOOK_AGAIN_DELAY..=2 * LOOK_AGAIN_DELAY).contains(&(due - now)));
+        assert!(discovery.is_due(due, &mut rng()));
+        let refresh = discovery.refresh(nobody).unwrap();
+        assert_eq!(refresh.kind, QueryKind::Lookup);
+        discovery.finished(refresh.clock, Some(vec![1]), due, &mut rng());
+        // It is still announced, and goes on as usual.
+        assert!(discovery.needs_unannounce());
+        let due = discovery.deadline().unwrap();
+        assert!(due - now > REFRESH_INTERVAL && discovery.is_due(due, &mut rng()));
+        let refresh = discovery.refresh(nobody).unwrap();
+        assert_eq!(refresh.kind, QueryKind::Announce { clear: false });
+        discovery.finished(refresh.clock, Some(vec![1]), due, &mut rng());
+        assert!(discovery.deadline().unwrap() - due >= REFRESH_INTERVAL);
+    }
+
+    #[test]
+    fn a_refresh_that_was_asked_for_replaces_the_second_look() {
+        let (mut discovery, refresh) = joined(BOTH);
+        discovery.finished(refresh.clock, Some(vec![1]), Instant::now(), &mut rng());
+        let refresh = discovery.refresh(nobody).unwrap();
+        assert_eq!(refresh.kind, QueryKind::Announce { clear: false });
+    }
+
+    #[test]
+    fn after_a_sleep_the_refresh_is_put_off_by_the_jitter_alone() {
+        let now = Instant::now();
+        let (mut discovery, refresh) = joined(SERVER);
         discovery.finished(refresh.clock, Some(vec![1]), now, &mut rng());
         let woken = discovery.deadline().unwrap() + SLEEP_GRACE + Duration::from_secs(1);
         assert!(!discovery.is_due(woken, &mut rng()));

@@ -32,8 +32,8 @@
 //!
 //! # What a swarm does
 //! **Topics.** A server of a topic is announced at the DHT nodes closest to it, a client looks them up; [`Swarm::join`] makes both
-//! of us. That is repeated every 10 to 12 minutes, and sooner when it reached nobody. The announcement is withdrawn when the topic
-//! is left and when the swarm is destroyed.
+//! of us. That is repeated every 10 to 12 minutes, and sooner when it reached nobody or may have missed those who joined at the
+//! same moment. The announcement is withdrawn when the topic is left and when the swarm is destroyed.
 //!
 //! **Attempts.** Peers that a lookup finds are tried, three at a time ([`SwarmOptions::max_parallel`]), in random order; those whose
 //! connection closed a moment ago go first. A connection that closes or fails is tried again after 1, 5 and 15 seconds, a little

@@ -333,12 +333,27 @@ async fn topics_are_asked_for_again_every_ten_to_twelve_minutes() {
     swarm.join(TOPIC, BOTH).flushed().await.unwrap();
     assert_eq!(world.queries(), [QueryKind::Announce { clear: true }]);
     seconds(599).await;
-    assert_eq!(world.queries().len(), 1);
-    seconds(122).await;
-    assert_eq!(world.queries()[1..], [QueryKind::Announce { clear: false }]);
+    assert_eq!(world.queries()[1..], [QueryKind::Lookup]);
+    seconds(124).await;
+    assert_eq!(world.queries()[2..], [QueryKind::Announce { clear: false }]);
     seconds(3600).await;
-    let queries = world.queries().len();
+    let queries = world.queries().len() - 1;
     assert!((6..=8).contains(&queries), "{queries} in 72 minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_join_at_the_same_moment_meet() {
+    for seed in 0..20 {
+        let world = World::new(seed);
+        let apps: Vec<_> = (1..=6).map(|id| App::using(&world.swarm(30 * id, options()))).collect();
+        for app in &apps {
+            app.swarm.join(TOPIC, BOTH);
+        }
+        seconds(10).await;
+        for app in &apps {
+            assert_eq!(app.open().len(), 5, "seed {seed}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
