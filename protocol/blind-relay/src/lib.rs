@@ -12,6 +12,7 @@
 //! let localhost = "127.0.0.1:0".parse()?;
 //! let relay_udx = Udx::new();
 //! let relay = relay_udx.bind(localhost)?;
+//! let relay_address = relay.local_addr();
 //! let server = Server::new(relay_udx, Limits::default());
 //!
 //! // Two peers that know a token, and connections of theirs to the relay.
@@ -31,11 +32,10 @@
 //!         let stream = udx.create_stream(StreamOptions::default()).unwrap();
 //!         let client = Client::new(&Mux::new(here)).unwrap();
 //!         let remote_id = client.pair(is_initiator, token, stream.id()).await.unwrap();
-//!         stream.connect(&socket, remote_id, relay.local_addr()).unwrap();
+//!         stream.connect(&socket, remote_id, relay_address).unwrap();
 //!         // The pair lasts as long as the connection to the relay.
 //!         (client, stream)
 //!     }));
-//! #   let relay = relay.clone();
 //! }
 //! let (_alice, a) = streams.remove(0).await?;
 //! let (_bob, b) = streams.remove(0).await?;
