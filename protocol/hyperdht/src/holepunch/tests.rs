@@ -56,8 +56,7 @@ impl Liar {
         let message = noise.send(&payload).expect("sealed");
         let message =
             Handshake { mode: Mode::FromClient, noise: &message, peer_address: None, relay_address: None }.encode();
-        let options =
-            RequestOptions { target: Some(target), value: Some(message.into()), ..RequestOptions::default() };
+        let options = RequestOptions { target: Some(target), value: Some(message.into()), ..RequestOptions::default() };
         let reply = dht.rpc().request(relay, command::PEER_HANDSHAKE, options).await.expect("answered");
         let value = reply.value.expect("an answer");
         let answer = Handshake::decode(&value).expect("decoded");
