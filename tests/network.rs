@@ -116,6 +116,17 @@ async fn a_message_goes_from_client_to_client() {
 }
 
 #[tokio::test]
+async fn peers_that_join_at_the_same_moment_meet() {
+    let testnet = Testnet::new(3).await.expect("loopback");
+    let join = || Player::join(&testnet, SidechannelOptions::default());
+    let (mut alice, mut bob) = tokio::join!(join(), join());
+    alice.connected(1).await;
+    bob.connected(1).await;
+    tokio::join!(alice.leave(), bob.leave());
+    testnet.destroy().await;
+}
+
+#[tokio::test]
 async fn a_channel_can_be_joined_and_left_while_running() {
     let open = SidechannelOptions { welcome_required: false, ..SidechannelOptions::default() };
     let testnet = Testnet::new(3).await.expect("loopback");
