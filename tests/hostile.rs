@@ -182,11 +182,9 @@ async fn flood(connection: &mut Connection, read: bool, mut next: impl FnMut() -
         let message = next();
         sent += message.len() + 20;
         let step = poll_fn(|cx| {
-            while read {
-                match connection.poll_recv(cx) {
-                    Poll::Ready(Ok(Some(_))) => {}
-                    Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(false),
-                    Poll::Pending => break,
+            while let Poll::Ready(received) = if read { connection.poll_recv(cx) } else { Poll::Pending } {
+                if !matches!(received, Ok(Some(_))) {
+                    return Poll::Ready(false);
                 }
             }
             connection.poll_ready(cx).map(|ready| ready.is_ok())
