@@ -2,23 +2,18 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use crypto::KeyPair;
 use hyperdht::{BootstrapNode, DhtOptions};
-use hyperswarm::{Discovery, JoinOptions, Swarm, SwarmError, SwarmOptions};
+use hyperswarm::{JoinOptions, Swarm, SwarmError, SwarmOptions};
 use protomux::{Channel, ChannelEvent, ChannelOptions, Mux, PairStream, Sender};
-use rand::Rng;
 
 use crate::sidechannel::Network;
 use crate::sidechannel::link::{Inlet, Link, LinkChannel, LinkEvent, Operation, Outlet, PairRequest, Pairing};
 
 /// The type of a sidechannel's messages.
 const MESSAGE: u64 = 0;
-
-/// How soon a topic is looked up once more, with up to half of it added at random.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a peer takes part in the network.
 #[derive(Debug, Clone)]
@@ -73,7 +68,8 @@ impl Network for SwarmNetwork {
     }
 
     fn join(&self, topic: [u8; 32]) {
-        tokio::spawn(look_again(self.0.join(topic, JoinOptions::default())));
+        // The session lives until the topic is left; only the handle is dropped.
+        drop(self.0.join(topic, JoinOptions::default()));
     }
 
     fn leave(&self, topic: [u8; 32]) -> Operation<'_, ()> {
@@ -92,19 +88,6 @@ impl Network for SwarmNetwork {
             let (connection, _) = self.0.next_connection().await?;
             Some(Arc::new(MuxLink(Mux::new(connection))) as Arc<dyn Link>)
         })
-    }
-}
-
-/// Announces and looks a topic up once more, soon after the first time.
-///
-/// Of two that join at the same moment each may have looked before the other was announced; the swarm itself looks again after ten
-/// minutes. Whoever is announced last finds the other here.
-async fn look_again(topic: Discovery) {
-    let delay = LOOK_AGAIN.mul_f64(rand::rng().random_range(1.0..1.5));
-    if topic.flushed().await.is_ok() {
-        tokio::time::sleep(delay).await;
-        // An error says that the topic was left.
-        let _ = topic.refresh().await;
     }
 }
 
