@@ -189,12 +189,12 @@ async fn the_hooks_can_refuse() {
     assert!(matches!(refusal(&client_refuses, options).await, PunchError::Refused));
 }
 
-/// Two hosts behind one NAT, which does not let them meet outside.
-async fn neighbours(seed: u64, lan: bool) -> (World, Dht, Server, [u8; 32]) {
+/// Two hosts behind one NAT, which reach each other inside or by the outside.
+async fn neighbours(seed: u64, lan: bool, hairpin: bool) -> (World, Dht, Server, [u8; 32]) {
     let mut world = World::new(seed, 12).await;
     let mut nats = Nats::new(seed);
     nats.add(Kind::Cone, NAT_A, &[HOST_A, HOST_A2]);
-    nats.lan = lan;
+    (nats.lan, nats.hairpin) = (lan, hairpin);
     world.net.set_middlebox(nats);
     let (client, server_node) = (world.node(HOST_A).await, world.node(HOST_A2).await);
     let (server, key) = listen(&server_node, ServerOptions::default()).await;
@@ -203,7 +203,7 @@ async fn neighbours(seed: u64, lan: bool) -> (World, Dht, Server, [u8; 32]) {
 
 #[tokio::test(start_paused = true)]
 async fn neighbours_meet_inside_their_network() {
-    let (_world, client, server, key) = neighbours(15, true).await;
+    let (_world, client, server, key) = neighbours(15, true, false).await;
     let began = Instant::now();
     let (here, there) = tokio::join!(client.connect(key, ConnectOptions::default()), server.accept());
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
@@ -214,9 +214,20 @@ async fn neighbours_meet_inside_their_network() {
 
 #[tokio::test(start_paused = true)]
 async fn neighbours_that_cannot_meet_are_told_so() {
-    let (_world, client, _server, key) = neighbours(16, false).await;
+    let (_world, client, _server, key) = neighbours(16, false, false).await;
     let refused = timeout(LONG, client.connect(key, ConnectOptions::default())).await.expect("in time");
     assert_eq!(refused.expect_err("no way").code(), "HOLEPUNCH_ABORTED");
+}
+
+#[tokio::test(start_paused = true)]
+async fn neighbours_that_are_kept_apart_punch_a_hole() {
+    let (_world, client, server, key) = neighbours(18, false, true).await;
+    let began = Instant::now();
+    let (here, there) = tokio::join!(client.connect(key, ConnectOptions::default()), server.accept());
+    assert!(began.elapsed() < Duration::from_secs(2), "the ping inside was not waited for: {:?}", began.elapsed());
+    let outside = |connection: &Connection| connection.transport().remote_addr().map(|addr| addr.ip());
+    assert_eq!(outside(&here.expect("connected")), Some(NAT_A.into()));
+    assert_eq!(outside(&there.expect("accepted")), Some(NAT_A.into()));
 }
 
 #[tokio::test(start_paused = true)]

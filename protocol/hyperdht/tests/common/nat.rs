@@ -67,12 +67,14 @@ pub(crate) struct Nats {
     inside: HashMap<IpAddr, usize>,
     /// Whether hosts behind one NAT reach each other.
     pub(crate) lan: bool,
+    /// Whether they reach each other by the outside of the NAT.
+    pub(crate) hairpin: bool,
     rng: StdRng,
 }
 
 impl Nats {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { nats: Vec::new(), inside: HashMap::new(), lan: true, rng: StdRng::seed_from_u64(seed) }
+        Self { nats: Vec::new(), inside: HashMap::new(), lan: true, hairpin: false, rng: StdRng::seed_from_u64(seed) }
     }
 
     /// Puts hosts behind a NAT.
@@ -101,7 +103,7 @@ impl Middlebox for Nats {
         let to = packet.destination;
         let Some(nat) = self.nats.iter().position(|nat| IpAddr::V4(nat.outside) == to.ip()) else { return true };
         match self.nats[nat].enter(packet.source, to.port()) {
-            Some(inside) if from != Some(nat) => {
+            Some(inside) if self.hairpin || from != Some(nat) => {
                 packet.destination = inside;
                 true
             }
