@@ -33,6 +33,9 @@ pub enum Error {
     /// Nothing arrived for [`Options::timeout`](crate::Options::timeout).
     #[error("stream timed out")]
     TimedOut,
+    /// The peer did not read: nothing of what waits was taken for [`Options::write_timeout`](crate::Options::write_timeout).
+    #[error("peer does not read")]
+    Stuck,
     /// The stream was closed or destroyed here, or failed before.
     #[error("stream is closed")]
     Closed,

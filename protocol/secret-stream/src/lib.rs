@@ -45,5 +45,5 @@ pub mod unordered;
 pub use crate::core::{Core, Entropy, Event, MAX_HANDSHAKE_FRAME, MAX_MESSAGE, OVERHEAD, stream_id};
 pub use error::Error;
 pub use monitor::Monitor;
-pub use stream::{Options, SecretStream, WRITE_HIGH_WATER};
+pub use stream::{Options, SecretStream, WRITE_HIGH_WATER, WRITE_TIMEOUT};
 pub use transport::{IoTransport, Transport};

@@ -17,6 +17,10 @@ use crate::{Error, Monitor, Transport};
 /// Sealed bytes that wait for the transport before [`SecretStream::poll_ready`] is pending. One message of any size may go above.
 pub const WRITE_HIGH_WATER: usize = 64 * 1024;
 
+/// How long a peer may read nothing of what waits for it, unless [`Options::write_timeout`] says otherwise. JavaScript has no such
+/// limit; its peers never close their window, so that only one that means to is met by it.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How a stream behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -25,6 +29,9 @@ pub struct Options {
     pub keep_alive: Option<Duration>,
     /// The stream fails when nothing was read for so long. It is noticed only while somebody polls the stream. None: never.
     pub timeout: Option<Duration>,
+    /// The stream fails when something waits to be sent and the transport took nothing of it for so long: the peer is there, as its
+    /// transport answers, and does not read. None: it may take its time.
+    pub write_timeout: Option<Duration>,
     /// The longest message accepted from the peer, in bytes; a longer one costs it the connection as soon as it is announced.
     pub max_message: usize,
     /// Drop empty messages although `keep_alive` is off (`filterZeroByteMessages`).
@@ -33,7 +40,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keep_alive: None, timeout: None, max_message: MAX_MESSAGE, filter_empty: false }
+        Self {
+            keep_alive: None,
+            timeout: None,
+            write_timeout: Some(WRITE_TIMEOUT),
+            max_message: MAX_MESSAGE,
+            filter_empty: false,
+        }
     }
 }
 
@@ -107,7 +120,8 @@ impl<T: Transport> SecretStream<T> {
     fn new(transport: T, mut core: Core, options: &Options) -> Self {
         core.set_max_message(options.max_message);
         let now = Instant::now().into_std();
-        let timers = Timers::new(options.keep_alive, options.timeout, now);
+        let mut timers = Timers::new(options.keep_alive, options.timeout, now);
+        timers.set_write_timeout(options.write_timeout);
         core.set_filter_empty(options.filter_empty || options.keep_alive.is_some_and(|every| !every.is_zero()));
         let mut stream = Self {
             transport,
@@ -278,7 +292,12 @@ impl<T: Transport> SecretStream<T> {
         if !self.shutdown {
             self.poll_timers(cx)?;
         }
-        self.write_out(cx)
+        let written = self.write_out(cx);
+        if written.is_pending() && !self.shutdown {
+            // For the write timeout, which may have begun now.
+            self.poll_timers(cx)?;
+        }
+        written
     }
 
     /// Writes what waits, then ends our side. The peer may go on sending: read until `Ok(None)`.
@@ -311,7 +330,15 @@ impl<T: Transport> SecretStream<T> {
                 // JavaScript counts from the write; a batch is sealed and written within one poll.
                 self.timers.wrote(Instant::now().into_std());
             }
-            ready!(self.transport.poll_write(cx, &mut self.sending))?;
+            let waiting = self.sending.len();
+            let written = self.transport.poll_write(cx, &mut self.sending)?;
+            if written.is_ready() || self.sending.len() < waiting {
+                self.timers.moved();
+            }
+            if written.is_pending() {
+                self.timers.stuck(Instant::now().into_std());
+                return Poll::Pending;
+            }
             self.unflushed = true;
         }
         if self.unflushed {
@@ -344,6 +371,7 @@ impl<T: Transport> SecretStream<T> {
             }
             match self.timers.poll(Instant::now().into_std()) {
                 Due::Timeout => return Err(Error::TimedOut),
+                Due::Stuck => return Err(Error::Stuck),
                 // What waits for the transport will show the peer that we live.
                 Due::KeepAlive if self.backlog() == 0 && self.core.remote_public_key().is_some() => {
                     self.core.send(&[])?;

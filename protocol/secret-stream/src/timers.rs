@@ -1,15 +1,18 @@
-//! When an empty message keeps the connection alive, and when silence ends it.
+//! When an empty message keeps the connection alive, and when silence or a peer that does not read ends it.
 
 use std::time::{Duration, Instant};
 
-/// The two clocks of a stream. Reads and writes only note the time; whoever drives the stream waits for
+/// The clocks of a stream. Reads and writes only note the time; whoever drives the stream waits for
 /// [`deadline`](Timers::deadline) and then asks [`poll`](Timers::poll) what is due.
 #[derive(Debug)]
 pub struct Timers {
     keep_alive: Option<Duration>,
     timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
     last_write: Instant,
     last_read: Instant,
+    /// Since when the transport has taken nothing of what waits.
+    stuck_since: Option<Instant>,
 }
 
 /// What is due.
@@ -21,12 +24,21 @@ pub enum Due {
     KeepAlive,
     /// Nothing was read for the timeout: give the stream up.
     Timeout,
+    /// The transport took nothing for the write timeout, though something waits: give the stream up.
+    Stuck,
 }
 
 impl Timers {
     /// Clocks that start at `now`. A duration of zero is as good as `None`.
     pub fn new(keep_alive: Option<Duration>, timeout: Option<Duration>, now: Instant) -> Self {
-        let mut timers = Self { keep_alive: None, timeout: None, last_write: now, last_read: now };
+        let mut timers = Self {
+            keep_alive: None,
+            timeout: None,
+            write_timeout: None,
+            last_write: now,
+            last_read: now,
+            stuck_since: None,
+        };
         timers.set_keep_alive(keep_alive, now);
         timers.set_timeout(timeout, now);
         timers
@@ -44,6 +56,21 @@ impl Timers {
         self.last_read = now;
     }
 
+    /// Changes how long the transport may take nothing of what waits. A duration of zero is as good as `None`.
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout.filter(|after| !after.is_zero());
+    }
+
+    /// Notes that the transport took something of what waits.
+    pub fn moved(&mut self) {
+        self.stuck_since = None;
+    }
+
+    /// Notes that the transport takes nothing more of what waits.
+    pub fn stuck(&mut self, now: Instant) {
+        self.stuck_since.get_or_insert(now);
+    }
+
     /// Notes that something was written.
     pub fn wrote(&mut self, now: Instant) {
         self.last_write = now;
@@ -56,20 +83,28 @@ impl Timers {
 
     /// Whether there is anything to wait for.
     pub fn is_idle(&self) -> bool {
-        self.keep_alive.is_none() && self.timeout.is_none()
+        self.keep_alive.is_none()
+            && self.timeout.is_none()
+            && (self.write_timeout.is_none() || self.stuck_since.is_none())
     }
 
     /// When [`poll`](Timers::poll) is to be asked, or `None` when never.
     pub fn deadline(&self) -> Option<Instant> {
         let keep_alive = self.keep_alive.and_then(|every| self.last_write.checked_add(every));
         let timeout = self.timeout.and_then(|after| self.last_read.checked_add(after));
-        keep_alive.into_iter().chain(timeout).min()
+        let stuck = self.write_timeout.zip(self.stuck_since).and_then(|(after, since)| since.checked_add(after));
+        keep_alive.into_iter().chain(timeout).chain(stuck).min()
     }
 
     /// What is due at `now`. A keep-alive that is due counts as written.
     pub fn poll(&mut self, now: Instant) -> Due {
         if self.timeout.is_some_and(|after| now.saturating_duration_since(self.last_read) >= after) {
             return Due::Timeout;
+        }
+        if let (Some(after), Some(since)) = (self.write_timeout, self.stuck_since)
+            && now.saturating_duration_since(since) >= after
+        {
+            return Due::Stuck;
         }
         if self.keep_alive.is_some_and(|every| now.saturating_duration_since(self.last_write) >= every) {
             self.last_write = now;
@@ -95,6 +130,23 @@ mod tests {
         assert_eq!(timers.poll(start + 8 * second), Due::KeepAlive);
         assert_eq!(timers.poll(start + 8 * second), Due::Nothing);
         assert_eq!(timers.deadline(), Some(start + 13 * second));
+    }
+
+    #[test]
+    fn a_transport_that_takes_nothing_ends_the_stream_and_any_progress_saves_it() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut timers = Timers::new(None, None, start);
+        timers.set_write_timeout(Some(30 * second));
+        assert!(timers.is_idle() && timers.deadline().is_none());
+        timers.stuck(start + second);
+        timers.stuck(start + 20 * second);
+        assert_eq!(timers.deadline(), Some(start + 31 * second));
+        timers.moved();
+        assert_eq!(timers.poll(start + 40 * second), Due::Nothing);
+        timers.stuck(start + 40 * second);
+        assert_eq!(timers.poll(start + 69 * second), Due::Nothing);
+        assert_eq!(timers.poll(start + 70 * second), Due::Stuck);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crypto::KeyPair;
-use secret_stream::{Error, IoTransport, Options, SecretStream, Transport, WRITE_HIGH_WATER};
+use secret_stream::{Error, IoTransport, Options, SecretStream, Transport, WRITE_HIGH_WATER, WRITE_TIMEOUT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use udx::{StreamOptions, Udx, UdxStream};
 
@@ -138,6 +138,36 @@ async fn a_peer_that_does_not_read_is_felt_by_the_writer() {
     let flush = std::future::poll_fn(|cx| a.poll_flush(cx));
     let (flushed, ()) = tokio::join!(flush, read);
     flushed.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_reads_loses_the_connection() {
+    // With the keep-alive, which must not count as progress, and without.
+    for keep_alive in [None, Some(Duration::from_secs(5))] {
+        let (mut a, _b) = pipe(1000, Options { keep_alive, ..Options::default() }).await;
+        let begin = tokio::time::Instant::now();
+        let error = a.send(&[7; 10_000]).await.unwrap_err();
+        assert!(matches!(error, Error::Stuck), "{error}");
+        assert!(begin.elapsed() >= WRITE_TIMEOUT && begin.elapsed() < WRITE_TIMEOUT + Duration::from_secs(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_keeps_the_connection() {
+    let (mut a, mut b) = pipe(100, Options::default()).await;
+    let message = [7; 900];
+    let read = async {
+        loop {
+            tokio::time::sleep(WRITE_TIMEOUT / 2).await;
+            // Takes what the pipe holds, and no more.
+            if let Poll::Ready(received) = std::future::poll_fn(|cx| Poll::Ready(b.poll_recv(cx))).await {
+                return received.unwrap();
+            }
+        }
+    };
+    let (sent, received) = tokio::join!(a.send(&message), read);
+    sent.unwrap();
+    assert_eq!(received.as_deref(), Some(&message[..]));
 }
 
 #[tokio::test]
