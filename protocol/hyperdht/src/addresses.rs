@@ -64,6 +64,47 @@ mod tests {
     }
 
     #[test]
+    fn machines_containers_and_virtual_machines_find_each_other() {
+        const MACHINE: &[&str] = &["192.168.0.23", "192.168.122.1"];
+        const MACHINE_WITH_CONTAINERS: &[&str] = &["192.168.0.23", "192.168.122.1", "172.17.0.1"];
+        const GUEST: &[&str] = &["192.168.122.238"];
+        const GUEST_WITH_CONTAINERS: &[&str] = &["192.168.122.238", "172.17.0.1"];
+        const CLOUD: &[&str] = &["67.205.156.23", "10.10.0.6", "10.116.0.3"];
+        let cases: &[(&[&str], &[&str], Option<&str>)] = &[
+            (&[], &[], None),
+            (GUEST, &[], None),
+            // Processes of one machine.
+            (MACHINE_WITH_CONTAINERS, MACHINE_WITH_CONTAINERS, Some("192.168.0.23")),
+            (GUEST, GUEST, Some("192.168.122.238")),
+            (&["172.17.0.2"], &["172.17.0.2"], Some("172.17.0.2")),
+            (CLOUD, &["10.10.0.6", "10.116.0.3"], Some("10.10.0.6")),
+            (&["127.0.0.1"], &["127.0.0.1"], Some("127.0.0.1")),
+            // A machine and a virtual machine on it.
+            (MACHINE, GUEST, Some("192.168.122.238")),
+            (GUEST, MACHINE, Some("192.168.122.1")),
+            (MACHINE, GUEST_WITH_CONTAINERS, Some("192.168.122.238")),
+            (GUEST_WITH_CONTAINERS, MACHINE, Some("192.168.122.1")),
+            (MACHINE_WITH_CONTAINERS, GUEST_WITH_CONTAINERS, Some("192.168.122.238")),
+            (GUEST_WITH_CONTAINERS, MACHINE_WITH_CONTAINERS, Some("192.168.122.1")),
+            (MACHINE_WITH_CONTAINERS, GUEST, Some("192.168.122.238")),
+            (GUEST, MACHINE_WITH_CONTAINERS, Some("192.168.122.1")),
+            // A machine and a container on it, and two containers.
+            (MACHINE_WITH_CONTAINERS, &["172.17.0.2"], Some("172.17.0.2")),
+            (&["172.17.0.2"], MACHINE_WITH_CONTAINERS, Some("172.17.0.1")),
+            (&["172.17.0.3"], &["172.17.0.2"], Some("172.17.0.2")),
+            // By one, two and three octets.
+            (GUEST, &["172.16.1.1", "10.0.0.5"], None),
+            (&["10.1.2.3"], &["192.168.0.23", "172.16.1.1", "10.4.5.6", "192.168.122.1"], Some("10.4.5.6")),
+            (&["10.0.2.3"], &["192.168.0.23", "10.4.5.6", "10.0.5.6", "192.168.122.1"], Some("10.0.5.6")),
+            (GUEST, &["192.168.0.23", "192.168.122.1", "172.16.1.1"], Some("192.168.122.1")),
+        ];
+        for (local, remote, expected) in cases {
+            let best = match_address(&addrs(local), &addrs(remote)).map(|addr| addr.ip().to_string());
+            assert_eq!(best.as_deref(), *expected, "{local:?} and {remote:?}");
+        }
+    }
+
+    #[test]
     fn addresses_are_classified() {
         let ip = |text: &str| text.parse().expect("IPv4");
         for text in ["10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.1.1", "172.31.0.1", "192.168.1.1"] {
