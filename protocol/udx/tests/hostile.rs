@@ -336,7 +336,7 @@ proptest! {
                 Step::Read => { victim.read(); }
                 Step::Pass(millis) => victim.pass(Duration::from_millis(millis.into())),
                 Step::End => { victim.state.end(); victim.transmit(); }
-                Step::Destroy => if victim.sent.len() % 7 == 0 { victim.state.destroy(); victim.transmit(); },
+                Step::Destroy => if victim.sent.len().is_multiple_of(7) { victim.state.destroy(); victim.transmit(); },
             }
             if let Some((header, _)) = victim.sent.last() {
                 next = header.ack;
