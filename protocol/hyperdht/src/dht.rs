@@ -18,6 +18,7 @@ use udx::network::Network;
 use udx::{Udx, UdxStream};
 
 use crate::cache::{Cache, CacheOptions};
+use crate::connection_pool::ConnectionPool;
 use crate::constants::{BOOTSTRAP_NODES, DEFAULT_PORT, command};
 use crate::error::ConnectError;
 use crate::forwards::{Forwards, Route, route_handshake, route_holepunch};
@@ -261,6 +262,11 @@ impl Dht {
         options: ConnectOptions,
     ) -> Result<Connection, ConnectError> {
         crate::connect::connect(&self.inner, remote_public_key, options).await
+    }
+
+    /// A pool that keeps one connection to each peer.
+    pub fn pool(&self) -> ConnectionPool {
+        ConnectionPool::new(self.clone())
     }
 
     /// Makes a server, which does not listen yet.

@@ -40,6 +40,7 @@ mod addresses;
 mod announcer;
 mod cache;
 mod connect;
+pub mod connection_pool;
 pub mod constants;
 mod dht;
 mod error;
@@ -61,6 +62,7 @@ pub mod testnet;
 
 pub use addresses::{is_bogon, is_private, is_reserved, match_address};
 pub use cache::CacheOptions;
+pub use connection_pool::ConnectionPool;
 pub use dht::{ConnectOptions, Connection, Dht, DhtOptions};
 pub use dht_rpc::BootstrapNode;
 pub use error::{ConnectError, ListenError, QueryError};

@@ -14,6 +14,7 @@ use udx::{StreamOptions, UdxSocket, UdxStream};
 
 use crate::addresses::{is_private, match_address};
 use crate::announcer::Announcer;
+use crate::connection_pool::ConnectionPool;
 use crate::constants::{code, firewall};
 use crate::dht::{Connection, Inner, now};
 use crate::error::ListenError;
@@ -45,11 +46,13 @@ pub struct ServerOptions {
     pub holepunch: Option<HolepunchHook>,
     /// Keeps the route of a connection for later ones, when the client does so too; see [`ConnectOptions`](crate::ConnectOptions).
     pub reusable_socket: bool,
+    /// Takes the connections, instead of [`Server::accept`].
+    pub pool: Option<ConnectionPool>,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { firewall: None, share_local_address: true, holepunch: None, reusable_socket: false }
+        Self { firewall: None, share_local_address: true, holepunch: None, reusable_socket: false, pool: None }
     }
 }
 
@@ -137,7 +140,7 @@ impl Server {
         Ok(())
     }
 
-    /// The next connection; `None` when the server is closed. Cancel-safe.
+    /// The next connection; `None` when the server is closed. With a pool there is none. Cancel-safe.
     pub async fn accept(&self) -> Option<Connection> {
         self.accepted.lock().await.recv().await
     }
@@ -376,6 +379,10 @@ impl Listening {
         }
         let options = secret_stream::Options { keep_alive: self.dht.keep_alive, ..secret_stream::Options::default() };
         let connection = SecretStream::from_session(stream, session, self.keys.public_key, options);
+        if let Some(pool) = &self.options.pool {
+            pool.attach(connection);
+            return;
+        }
         let connections = self.connections.lock().clone();
         if let Some(connections) = connections
             && connections.try_send(connection).is_err()

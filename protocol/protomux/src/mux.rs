@@ -38,14 +38,22 @@ impl Mux {
 
     /// As [`new`](Self::new), with options.
     pub fn with_options<T: Transport>(stream: SecretStream<T>, options: MuxOptions) -> Self {
+        Self::prepared(stream, options, |_| {})
+    }
+
+    /// As [`with_options`](Self::with_options), and `prepare` runs before anything is read: channels that it opens or pairs are
+    /// not rejected, however early the peer opens them.
+    pub fn prepared<T: Transport>(stream: SecretStream<T>, options: MuxOptions, prepare: impl FnOnce(&Self)) -> Self {
         let shared = Shared::new(
             *stream.public_key(),
             *stream.remote_public_key(),
             *stream.handshake_hash(),
             stream.is_initiator(),
         );
-        tokio::spawn(Task::new(stream, shared.clone(), options));
-        Self { handle: Arc::new(Handle { shared }) }
+        let mux = Self { handle: Arc::new(Handle { shared: shared.clone() }) };
+        prepare(&mux);
+        tokio::spawn(Task::new(stream, shared, options));
+        mux
     }
 
     fn shared(&self) -> &Shared {
