@@ -5,7 +5,8 @@
 //! natlab-peer client <key>    prints `OK ...` or `FAIL <code> ...`
 //! ```
 //!
-//! Environment: `BOOTSTRAP`, nodes as `host:port` with commas between; `SEED`, the server's key as 64 digits of hex; `LINGER`,
+//! Environment: `BOOTSTRAP`, nodes as `host:port` with commas between; `SEED`, the server's key as 64 digits of hex; `RELAY`, keys
+//! of blind relays with commas between; `LINGER`,
 //! milliseconds that the client stays; `HOST`, the address to bind; `LOCAL=0` uses no addresses of local networks,
 //! `FAST_OPEN=0` asks before it writes, `QUICK_FIREWALL=0` believes in a firewall without a test.
 
@@ -47,12 +48,22 @@ fn wanted(name: &str) -> bool {
     std::env::var(name).map_or(true, |value| value != "0")
 }
 
+/// The keys of relays to meet at.
+fn relays() -> Result<Vec<[u8; 32]>> {
+    let keys = std::env::var("RELAY").unwrap_or_default();
+    keys.split(',').filter(|key| !key.is_empty()).map(unhex).collect()
+}
+
 async fn server(dht: &Dht) -> Result<()> {
     let keys = match std::env::var("SEED") {
         Ok(seed) => KeyPair::from_seed(&unhex(&seed)?),
         Err(_) => KeyPair::generate(),
     };
-    let server = dht.create_server(ServerOptions { share_local_address: wanted("LOCAL"), ..ServerOptions::default() });
+    let server = dht.create_server(ServerOptions {
+        share_local_address: wanted("LOCAL"),
+        relay_through: relays()?,
+        ..ServerOptions::default()
+    });
     let key: String = keys.public_key.iter().map(|byte| format!("{byte:02x}")).collect();
     server.listen(keys).await?;
     println!("LISTENING {key} firewalled={}", dht.rpc().firewalled());
@@ -83,6 +94,7 @@ async fn client(dht: &Dht, key: [u8; 32]) -> Result<()> {
     let options = ConnectOptions {
         local_connection: wanted("LOCAL"),
         fast_open: wanted("FAST_OPEN"),
+        relay_through: relays()?,
         ..ConnectOptions::default()
     };
     let outcome = async {

@@ -13,7 +13,7 @@ use futures_util::future::select_ok;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use secret_stream::SecretStream;
-use udx::{StreamOptions, UdxSocket, UdxStream};
+use udx::{StreamOptions, UdxSocket, WeakUdxStream};
 
 use crate::constants::{code, command, firewall};
 use crate::dht::{ConnectOptions, Connection, Inner, now};
@@ -22,9 +22,9 @@ use crate::holepunch;
 use crate::messages::{Handshake, Mode, NoisePayload, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
 use crate::path::{Path, View, select};
+use crate::relay::{self, Direct, Meeting, Opened, Place};
 use crate::routes::{self, Route};
 use crate::secure_payload::SecurePayload;
-use crate::socket_pool::PoolSocket;
 
 /// Handshakes that are tried at once, through nodes that were known and as many through nodes that were found.
 const MAX_PARALLEL: usize = 2;
@@ -72,11 +72,13 @@ pub(crate) async fn connect(
     let stream = dht.rpc.udx().create_stream(StreamOptions { accept: true, ..StreamOptions::default() })?;
 
     let own = dht.rpc.remote_address();
+    let meeting = Meeting::pick(&options.relay_through, &mut dht.state.lock().rng);
     let local = if options.local_connection { dht.local_addresses() } else { Vec::new() };
     let payload = NoisePayload {
         addresses4: own.into_iter().chain(local.iter().copied()).collect(),
         udx: Some(UdxInfo::new(stream.id(), options.reusable_socket)),
         secret_stream: Some(1),
+        relay_through: meeting.as_ref().map(Meeting::invitation),
         ..NoisePayload::new(code::NONE, if own.is_some() { firewall::OPEN } else { firewall::UNKNOWN })
     };
     // One message for all attempts: the server answers the first, and repeats that answer to the others.
@@ -97,32 +99,61 @@ pub(crate) async fn connect(
         open: own.is_some(),
         local: &local,
     };
-    let (socket, addr, pooled) = tokio::select! {
+    let path = select(&view);
+    let (agreed, place) = (Arc::new(agreed), Place::default());
+    // Where the server can be written to at once there is no need to meet.
+    let needs_relay = agreed.route.is_none() && !matches!(path, Path::Direct(_));
+    let meeting = Meeting::invited(agreed.payload.relay_through).or(meeting).filter(|_| needs_relay);
+    let relayed = meeting.map(|meeting| meeting.meet(dht, stream.id(), &place));
+    let direct = open_way(dht.clone(), path, stream.downgrade(), agreed.clone(), options.clone(), place).boxed();
+    let opened = tokio::select! {
         biased;
-        // The server may have found its way to us already.
-        first = routes::first_packet(dht, &stream) => first.map_err(udx::Error::from)?,
-        way = find_way(dht, select(&view), &stream, &agreed, &options) => way?,
+        opened = relay::first(direct, relayed) => opened?,
         () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
     };
-    stream.connect(&socket, agreed.remote_id, addr)?;
-    if options.reusable_socket && agreed.payload.udx.is_some_and(|udx| udx.reusable_socket) {
-        routes::keep(dht, remote_public_key, &stream, pooled);
+    match opened {
+        Opened::Direct((socket, addr, pooled)) => {
+            stream.connect(&socket, agreed.remote_id, addr)?;
+            if options.reusable_socket && agreed.payload.udx.is_some_and(|udx| udx.reusable_socket) {
+                routes::keep(dht, remote_public_key, &stream, pooled);
+            }
+        }
+        Opened::Relayed(relayed, direct) => {
+            stream.connect(&relayed.socket, relayed.remote_id, relayed.addr)?;
+            relay::upgrade(dht, &stream, relayed, agreed.remote_id, direct);
+        }
     }
     let options = secret_stream::Options { keep_alive: dht.keep_alive, ..secret_stream::Options::default() };
-    let mut connection = SecretStream::from_session(stream, agreed.session, public_key, options);
+    let mut connection = SecretStream::from_session(stream, agreed.session.clone(), public_key, options);
     connection.opened().await?;
 
-    let relays = agreed.payload.relay_addresses.filter(|relays| !relays.is_empty()).unwrap_or(tried);
+    let relays = agreed.payload.relay_addresses.clone().filter(|relays| !relays.is_empty()).unwrap_or(tried);
     if !relays.is_empty() {
         dht.state.lock().relays.insert(remote_public_key, relays, now());
     }
     Ok(connection)
 }
 
-type Way = Result<(UdxSocket, SocketAddr, Option<Arc<PoolSocket>>), ConnectError>;
+type Way = Result<Direct, ConnectError>;
 
-/// Opens the way: from which socket to which address the stream is to be connected, with a hold on a socket of the pool.
-async fn find_way(dht: &Arc<Inner>, path: Path, stream: &UdxStream, agreed: &Agreed, options: &ConnectOptions) -> Way {
+/// Opens the way, or waits until the server has found its own to us.
+async fn open_way(
+    dht: Arc<Inner>,
+    path: Path,
+    stream: WeakUdxStream,
+    agreed: Arc<Agreed>,
+    options: ConnectOptions,
+    place: Place,
+) -> Way {
+    tokio::select! {
+        biased;
+        first = place.first_direct(&dht, &stream) => first.map_err(|reason| udx::Error::from(reason).into()),
+        way = find_way(&dht, path, &agreed, &options) => way,
+    }
+}
+
+/// From which socket to which address the stream is to be connected.
+async fn find_way(dht: &Arc<Inner>, path: Path, agreed: &Agreed, options: &ConnectOptions) -> Way {
     if let Some(route) = &agreed.route {
         return Ok((socket(dht, route.socket)?, SocketAddr::V4(route.addr), route.held()));
     }
@@ -131,10 +162,10 @@ async fn find_way(dht: &Arc<Inner>, path: Path, stream: &UdxStream, agreed: &Agr
             dht.state.lock().punches.open += 1;
             Ok((socket(dht, dht.rpc.request_socket())?, SocketAddr::V4(addr), None))
         }
-        Path::Passive => tokio::time::timeout(PASSIVE_TIMEOUT, routes::first_packet(dht, stream))
-            .await
-            .map_err(|_| ConnectError::HolepunchAborted)?
-            .map_err(|reason| udx::Error::from(reason).into()),
+        Path::Passive => {
+            tokio::time::sleep(PASSIVE_TIMEOUT).await;
+            Err(ConnectError::HolepunchAborted)
+        }
         Path::Lan(addr) => {
             let hole = async {
                 tokio::time::sleep(LAN_HEAD_START).await;

@@ -25,6 +25,7 @@ use crate::forwards::{Forwards, Route, route_handshake, route_holepunch};
 use crate::holepunch::{HolepunchHook, PunchStats, RandomPunches};
 use crate::local::LocalAddresses;
 use crate::messages::{Handshake, Holepunch};
+use crate::relay::RelayStats;
 use crate::routes::Routes;
 use crate::server::{Listening, Server, ServerOptions};
 use crate::socket_pool::PoolSocket;
@@ -133,6 +134,7 @@ pub(crate) struct State {
     pub(crate) rng: StdRng,
     pub(crate) random_punches: RandomPunches,
     pub(crate) punches: PunchStats,
+    pub(crate) relaying: RelayStats,
     /// The sockets of the pool, by their numbers.
     pub(crate) pool_sockets: HashMap<u64, Weak<PoolSocket>>,
     storage: Option<Storage>,
@@ -178,6 +180,7 @@ impl Dht {
             rng,
             random_punches: RandomPunches::default(),
             punches: PunchStats::default(),
+            relaying: RelayStats::default(),
             pool_sockets: HashMap::new(),
             storage: None,
         };
@@ -247,6 +250,11 @@ impl Dht {
         self.inner.state.lock().punches
     }
 
+    /// How often connections were relayed so far.
+    pub fn relay_stats(&self) -> RelayStats {
+        self.inner.state.lock().relaying
+    }
+
     /// The address that the server socket is bound to; `None` after the node was destroyed.
     pub fn local_addr(&self) -> Option<SocketAddrV4> {
         self.inner.bound(SocketId::SERVER)
@@ -302,6 +310,9 @@ pub struct ConnectOptions {
     /// Keeps the route of the connection, when the server does so too, and tries the route of an earlier connection first: while
     /// there is a connection on it, and 3 s longer, another takes one round trip and no node of the network.
     pub reusable_socket: bool,
+    /// Keys of blind relays, one of which is picked to meet the server at while a direct way is being opened. A server that wants a
+    /// relay is met at that one.
+    pub relay_through: Vec<[u8; 32]>,
 }
 
 impl Default for ConnectOptions {
@@ -313,6 +324,7 @@ impl Default for ConnectOptions {
             fast_open: true,
             holepunch: None,
             reusable_socket: false,
+            relay_through: Vec::new(),
         }
     }
 }

@@ -23,6 +23,9 @@ pub enum ConnectError {
     /// No hole could be punched between the NATs of the two.
     #[error("holepunch aborted: {0}")]
     Holepunch(#[from] PunchError),
+    /// The relay could not be reached, or the peer did not come there.
+    #[error("relay aborted")]
+    RelayAborted,
     /// The peer speaks another version.
     #[error("server is using an incompatible version")]
     ServerIncompatible,
@@ -51,6 +54,7 @@ impl ConnectError {
             Self::PeerConnectionFailed => "PEER_CONNECTION_FAILED",
             Self::CannotHolepunch => "CANNOT_HOLEPUNCH",
             Self::HolepunchAborted | Self::Holepunch(_) => "HOLEPUNCH_ABORTED",
+            Self::RelayAborted => "RELAY_ABORTED",
             Self::ServerIncompatible => "SERVER_INCOMPATIBLE",
             Self::ServerError(_) => "SERVER_ERROR",
             Self::NodeDestroyed => "NODE_DESTROYED",

@@ -172,7 +172,7 @@ impl Inner {
 /// The first packet of a stream, with a hold on its socket if that is one of the pool: whoever has it there may let it go.
 pub(crate) async fn first_packet(
     dht: &Inner,
-    stream: &UdxStream,
+    stream: &WeakUdxStream,
 ) -> Result<(UdxSocket, SocketAddr, Option<Arc<PoolSocket>>), CloseReason> {
     let (socket, addr) = stream.first_packet().await?;
     let pooled = PoolSocket::lookup(dht, &socket);

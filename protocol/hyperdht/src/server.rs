@@ -10,18 +10,19 @@ use dht_rpc::{IncomingRequest, NodeId, ReplyOptions};
 use parking_lot::Mutex;
 use secret_stream::SecretStream;
 use tokio::sync::{mpsc, watch};
-use udx::{StreamOptions, UdxSocket, UdxStream};
+use udx::{StreamOptions, UdxSocket, UdxStream, WeakUdxStream};
 
 use crate::addresses::{is_private, match_address};
 use crate::announcer::Announcer;
 use crate::connection_pool::ConnectionPool;
 use crate::constants::{code, firewall};
 use crate::dht::{Connection, Inner, now};
-use crate::error::ListenError;
+use crate::error::{ConnectError, ListenError};
 use crate::handshakes::{Handshakes, Known, Outcome, Slot};
 use crate::holepunch::{HolepunchHook, Responder, Serving};
 use crate::messages::{Handshake, Holepunch, HolepunchInfo, Mode, NoisePayload, PeerRecord, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
+use crate::relay::{self, Direct, Meeting, Opened, Place};
 use crate::routes;
 use crate::secure_payload::SecurePayload;
 use crate::socket_pool::PoolSocket;
@@ -46,13 +47,23 @@ pub struct ServerOptions {
     pub holepunch: Option<HolepunchHook>,
     /// Keeps the route of a connection for later ones, when the client does so too; see [`ConnectOptions`](crate::ConnectOptions).
     pub reusable_socket: bool,
+    /// Keys of blind relays, one of which is picked for each client to meet it at while a direct way is being opened. A client
+    /// that wants a relay is met at its one otherwise.
+    pub relay_through: Vec<[u8; 32]>,
     /// Takes the connections, instead of [`Server::accept`].
     pub pool: Option<ConnectionPool>,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { firewall: None, share_local_address: true, holepunch: None, reusable_socket: false, pool: None }
+        Self {
+            firewall: None,
+            share_local_address: true,
+            holepunch: None,
+            reusable_socket: false,
+            relay_through: Vec::new(),
+            pool: None,
+        }
     }
 }
 
@@ -205,6 +216,8 @@ struct Prepared {
     connect_to: Option<(UdxSocket, SocketAddrV4)>,
     /// Punches a hole for the client, if there is one to be punched.
     serving: Option<Serving>,
+    /// Where the client is met, if it cannot be written to.
+    meeting: Option<Meeting>,
 }
 
 impl Listening {
@@ -299,11 +312,13 @@ impl Listening {
         let own = self.dht.rpc.remote_address();
         let local = if self.options.share_local_address { self.dht.local_addresses() } else { Vec::new() };
         let relay_addresses = self.announcer.relay_addresses();
+        let meeting = Meeting::pick(&self.options.relay_through, &mut self.dht.state.lock().rng);
         let mut payload = NoisePayload {
             holepunch: own.is_none().then(|| HolepunchInfo { id: slot.id as u64, relays: self.announcer.relays() }),
             addresses4: own.into_iter().chain(local.iter().copied()).collect(),
             udx: Some(UdxInfo::new(0, self.options.reusable_socket)),
             secret_stream: Some(1),
+            relay_through: meeting.as_ref().map(Meeting::invitation),
             relay_addresses: (!relay_addresses.is_empty()).then_some(relay_addresses),
             ..NoisePayload::new(code::NONE, if own.is_some() { firewall::OPEN } else { firewall::UNKNOWN })
         };
@@ -347,35 +362,50 @@ impl Listening {
             None
         };
         let reusable = self.options.reusable_socket && remote.udx.is_some_and(|udx| udx.reusable_socket);
-        Some((reply, Some(Prepared { stream, session, remote_id, reusable, connect_to, serving })))
+        // Who can be written to at once needs no relay, on either side.
+        let needs_relay = connect_to.is_none() && own.is_none();
+        let meeting = meeting.or(Meeting::invited(remote.relay_through)).filter(|_| needs_relay);
+        Some((reply, Some(Prepared { stream, session, remote_id, reusable, connect_to, serving, meeting })))
     }
 
     /// Connects the stream, once it is known where to, and hands it to whoever accepts.
     async fn connect(&self, prepared: Prepared) {
-        let Prepared { stream, session, remote_id, reusable, connect_to, serving } = prepared;
+        let Prepared { stream, session, remote_id, reusable, connect_to, serving, meeting } = prepared;
         let mut stopped = self.stopped.subscribe();
-        let (socket, addr, pooled) = match connect_to {
+        let opened = match connect_to {
             Some((socket, addr)) => {
                 self.dht.state.lock().punches.open += 1;
                 let pooled = PoolSocket::lookup(&self.dht, &socket);
-                (socket, SocketAddr::V4(addr), pooled)
+                Opened::Direct((socket, SocketAddr::V4(addr), pooled))
             }
-            None => tokio::select! {
-                biased;
-                first = routes::first_packet(&self.dht, &stream) => match first {
-                    Ok(first) => first,
-                    Err(_) => return,
-                },
-                () = await_client(serving) => return,
-                _ = stopped.wait_for(|stopped| *stopped) => return,
-            },
+            None => {
+                let place = Place::default();
+                let relayed = meeting.map(|meeting| meeting.meet(&self.dht, stream.id(), &place));
+                let direct = Box::pin(await_client(self.dht.clone(), stream.downgrade(), serving, place));
+                tokio::select! {
+                    biased;
+                    opened = relay::first(direct, relayed) => match opened {
+                        Ok(opened) => opened,
+                        Err(_) => return,
+                    },
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                }
+            }
         };
-        if let Err(error) = stream.connect(&socket, remote_id, addr) {
-            tracing::debug!(%addr, %error, "stream not connected");
+        let connected = match &opened {
+            Opened::Direct((socket, addr, _)) => stream.connect(socket, remote_id, *addr),
+            Opened::Relayed(relayed, _) => stream.connect(&relayed.socket, relayed.remote_id, relayed.addr),
+        };
+        if let Err(error) = connected {
+            tracing::debug!(%error, "stream not connected");
             return;
         }
-        if reusable {
-            routes::keep(&self.dht, session.remote_public_key, &stream, pooled);
+        match opened {
+            Opened::Direct((_, _, pooled)) if reusable => {
+                routes::keep(&self.dht, session.remote_public_key, &stream, pooled);
+            }
+            Opened::Direct(_) => {}
+            Opened::Relayed(relayed, direct) => relay::upgrade(&self.dht, &stream, relayed, remote_id, direct),
         }
         let options = secret_stream::Options { keep_alive: self.dht.keep_alive, ..secret_stream::Options::default() };
         let connection = SecretStream::from_session(stream, session, self.keys.public_key, options);
@@ -387,7 +417,7 @@ impl Listening {
         if let Some(connections) = connections
             && connections.try_send(connection).is_err()
         {
-            tracing::warn!(%addr, "connection dropped: nobody accepts");
+            tracing::warn!("connection dropped: nobody accepts");
         }
     }
 
@@ -401,11 +431,23 @@ impl Listening {
     }
 }
 
-/// Punches if that is necessary; returns when there is no more hope for the client's first packet.
-async fn await_client(serving: Option<Serving>) {
-    match serving {
-        Some(serving) => serving.run().await,
-        None => tokio::time::sleep(CONNECT_TIMEOUT).await,
+/// Waits for the client's first packet, and punches if that is necessary. Fails when there is no more hope.
+async fn await_client(
+    dht: Arc<Inner>,
+    stream: WeakUdxStream,
+    serving: Option<Serving>,
+    place: Place,
+) -> Result<Direct, ConnectError> {
+    let punch = async {
+        match serving {
+            Some(serving) => serving.run().await,
+            None => tokio::time::sleep(CONNECT_TIMEOUT).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        first = place.first_direct(&dht, &stream) => first.map_err(|reason| udx::Error::from(reason).into()),
+        () = punch => Err(ConnectError::HolepunchAborted),
     }
 }
 

@@ -357,6 +357,14 @@ impl Shared {
         self.settle(inner, now(), true);
     }
 
+    pub(super) async fn first_packet(&self) -> Result<(UdxSocket, SocketAddr), CloseReason> {
+        self.wait(|inner| match inner.first_packet.take() {
+            Some((socket, from)) => Some(Ok((UdxSocket::from_core(socket), from))),
+            None => inner.state.close_reason().map(Err),
+        })
+        .await
+    }
+
     pub(super) async fn closed(&self) -> Result<(), CloseReason> {
         self.wait(|inner| inner.state.close_reason().map(finished)).await
     }
@@ -372,7 +380,7 @@ pub struct UdxStream {
 }
 
 #[derive(Debug)]
-struct Handle {
+pub(super) struct Handle {
     shared: Arc<Shared>,
     instance: Arc<Instance>,
 }
@@ -395,7 +403,11 @@ impl Drop for Handle {
 
 impl UdxStream {
     pub(super) fn new(shared: Arc<Shared>, instance: Arc<Instance>) -> Self {
-        Self { handle: Arc::new(Handle { shared, instance }) }
+        Self::from_handle(Arc::new(Handle { shared, instance }))
+    }
+
+    pub(super) fn from_handle(handle: Arc<Handle>) -> Self {
+        Self { handle }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -487,11 +499,7 @@ impl UdxStream {
     /// # Errors
     /// Why the stream is over.
     pub async fn first_packet(&self) -> Result<(UdxSocket, SocketAddr), CloseReason> {
-        self.wait(|inner| match inner.first_packet.take() {
-            Some((socket, from)) => Some(Ok((UdxSocket::from_core(socket), from))),
-            None => inner.state.close_reason().map(Err),
-        })
-        .await
+        self.shared().first_packet().await
     }
 
     async fn wait<T>(&self, look: impl FnMut(&mut Inner) -> Option<T>) -> T {
@@ -607,7 +615,7 @@ impl UdxStream {
     /// A handle that does not keep the stream alive.
     #[must_use]
     pub fn downgrade(&self) -> WeakUdxStream {
-        WeakUdxStream::new(Arc::clone(self.shared()))
+        WeakUdxStream::new(Arc::clone(self.shared()), Arc::downgrade(&self.handle))
     }
 
     /// Sends an unordered message, which may be lost, repeated or overtaken.

@@ -1,8 +1,10 @@
 //! A handle for those who watch a stream that is not theirs.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 
-use super::stream::Shared;
+use super::socket::UdxSocket;
+use super::stream::{Handle, Shared, UdxStream};
 use crate::error::CloseReason;
 
 /// A handle of a [`UdxStream`](crate::UdxStream) that does not keep it alive: the stream ends with its last strong handle,
@@ -10,11 +12,26 @@ use crate::error::CloseReason;
 #[derive(Clone)]
 pub struct WeakUdxStream {
     shared: Arc<Shared>,
+    handle: Weak<Handle>,
 }
 
 impl WeakUdxStream {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, handle: Weak<Handle>) -> Self {
+        Self { shared, handle }
+    }
+
+    /// A strong handle, if there is one still.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<UdxStream> {
+        self.handle.upgrade().map(UdxStream::from_handle)
+    }
+
+    /// As [`UdxStream::first_packet`](crate::UdxStream::first_packet).
+    ///
+    /// # Errors
+    /// Why the stream is over.
+    pub async fn first_packet(&self) -> Result<(UdxSocket, SocketAddr), CloseReason> {
+        self.shared.first_packet().await
     }
 
     /// As [`UdxStream::destroy`](crate::UdxStream::destroy).
@@ -56,7 +73,9 @@ mod tests {
     async fn a_weak_handle_sees_the_end_that_the_last_strong_one_brings() {
         let (a, b) = pair();
         let weak = a.downgrade();
+        assert_eq!(weak.upgrade().as_ref(), Some(&a));
         drop(a);
+        assert!(weak.upgrade().is_none());
         assert!(weak.closed().await.is_err());
         assert_eq!(b.closed().await, Err(CloseReason::Reset));
     }
