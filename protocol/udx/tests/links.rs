@@ -51,9 +51,9 @@ fn bad_link(seed: u64) -> Link {
         loss: part(0x94d0_49bb_1331_11eb, 10) as f64 / 100.0,
         duplicate: part(0xd6e8_feb8_6659_fd93, 5) as f64 / 100.0,
         reorder: part(0xa076_1d64_78bd_642f, 20) as f64 / 100.0,
-        rate: (seed % 3 != 0).then_some(200_000 + part(0xe703_7ed1_a0b4_28db, 4_000_000)),
+        rate: (!seed.is_multiple_of(3)).then_some(200_000 + part(0xe703_7ed1_a0b4_28db, 4_000_000)),
         queue: 20_000 + part(0x8ebc_6af0_9c88_c6e3, 300_000) as usize,
-        mtu: if seed % 4 == 0 { 1280 } else { 1500 },
+        mtu: if seed.is_multiple_of(4) { 1280 } else { 1500 },
     }
 }
 
