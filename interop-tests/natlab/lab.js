@@ -9,9 +9,13 @@
 // The addresses look public because peers ignore those that are not. Nothing leaves the namespaces.
 
 const { execFileSync, spawn } = require('node:child_process')
+const { writeFileSync } = require('node:fs')
+const { join } = require('node:path')
 
 const prefix = process.env.NATLAB_PREFIX
 const DHT_NODES = 12
+let started = 0
+let plugs = 0
 
 const ns = (name) => `${prefix}-${name}`
 
@@ -23,17 +27,34 @@ function inside(name, command, args, options = {}) {
   return execFileSync('ip', ['netns', 'exec', ns(name), command, ...args], { stdio: ['pipe', 'ignore', 'inherit'], ...options })
 }
 
-/** Builds the networks. `scripts/natlab` takes them down, however this ends. */
+const PRIVATE = ['natA', 'natB', 'hostA', 'hostA2', 'hostB']
+
+function namespace(name) {
+  ip('netns', 'add', ns(name))
+  ip('-n', ns(name), 'link', 'set', 'lo', 'up')
+}
+
+/** Builds the public network. `scripts/natlab` takes all networks down, however this ends. */
 function up() {
-  for (const name of ['public', 'natA', 'natB', 'hostA', 'hostA2', 'hostB', 'open']) {
-    ip('netns', 'add', ns(name))
-    ip('-n', ns(name), 'link', 'set', 'lo', 'up')
-  }
+  namespace('public')
+  namespace('open')
   bridge('public', 'net')
   for (let node = 1; node <= DHT_NODES; node++) ip('-n', ns('public'), 'addr', 'add', `45.10.0.${node}/16`, 'dev', 'net')
+  plug('open', 'wan', 'public', 'net', '45.10.3.1/16')
+}
+
+/**
+ * Builds the private networks anew, with routers that know nothing of what went through before: a port that is still open from
+ * another time makes a peer believe that it has no firewall.
+ */
+function rewire(kindA, kindB) {
+  const existing = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+  for (const name of PRIVATE) {
+    if (existing.split(/\s+/).includes(ns(name))) ip('netns', 'del', ns(name))
+    namespace(name)
+  }
   plug('natA', 'wan', 'public', 'net', '45.10.1.1/16')
   plug('natB', 'wan', 'public', 'net', '45.10.2.1/16')
-  plug('open', 'wan', 'public', 'net', '45.10.3.1/16')
   for (const [router, lan, hosts] of [
     ['natA', 1, ['hostA', 'hostA2']],
     ['natB', 2, ['hostB']]
@@ -45,18 +66,21 @@ function up() {
       plug(host, 'eth0', router, 'lan', `192.168.${lan}.${2 + index}/24`)
       ip('-n', ns(host), 'route', 'add', 'default', 'via', `192.168.${lan}.1`)
     })
-    nat(router, 'cone')
   }
+  nat('natA', kindA)
+  nat('natB', kindB)
 }
 
 function bridge(where, name) {
-  ip('-n', ns(where), 'link', 'add', name, 'type', 'bridge')
+  // An address of its own: else it changes with the cables, and hosts write to the old one for a while.
+  ip('-n', ns(where), 'link', 'add', name, 'address', '02:00:00:00:00:01', 'type', 'bridge')
   ip('-n', ns(where), 'link', 'set', name, 'up')
 }
 
 /** A cable from an interface of `name` to a bridge of `other`. */
 function plug(name, device, other, bridgeName, address) {
-  const far = `to-${name}`
+  // Of a namespace that was removed, the far end may linger.
+  const far = `plug${++plugs}`
   ip('-n', ns(name), 'link', 'add', device, 'type', 'veth', 'peer', 'name', far, 'netns', ns(other))
   ip('-n', ns(other), 'link', 'set', far, 'master', bridgeName, 'up')
   ip('-n', ns(name), 'addr', 'add', address, 'dev', device)
@@ -106,6 +130,10 @@ function start(name, command, args, env) {
   })
   child.output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (child.output += data))
+  if (process.env.NATLAB_LOG) {
+    const log = join(process.env.NATLAB_LOG, `${String(++started).padStart(4, '0')}-${name}.log`)
+    child.on('close', () => writeFileSync(log, `${command} ${args.join(' ')}\n${child.output}`))
+  }
   child.ended = new Promise((resolve) => child.on('close', resolve))
   child.on('error', (error) => (child.output += error.message))
   return child
@@ -142,4 +170,4 @@ async function stop(child) {
   await child.ended
 }
 
-module.exports = { DHT_NODES, up, nat, start, line, stop }
+module.exports = { DHT_NODES, up, rewire, start, line, stop }

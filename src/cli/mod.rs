@@ -1,7 +1,7 @@
 //! The command line: flags, subcommands, start-up, shutdown.
 //!
-//! `intercom` alone is the peer, whose arguments have the original's lenient forms ([`args`]); `intercom dht` and
-//! `intercom demo` are commands of their own with arguments as usual.
+//! `intercom` alone is the peer, whose arguments have the original's lenient forms ([`args`]); `intercom dht`,
+//! `intercom relay` and `intercom demo` are commands of their own with arguments as usual.
 
 pub mod args;
 pub mod banner;
@@ -43,6 +43,8 @@ struct Cli {
 enum Command {
     /// Run a DHT node: the first of a private network, or a further one that stores for others
     Dht(commands::DhtArgs),
+    /// Run a blind relay: a place where peers meet that cannot reach each other
+    Relay(commands::RelayArgs),
     /// Run a private network with two peers in this process, let them exchange messages, and stay up
     Demo(commands::DemoArgs),
 }
@@ -86,6 +88,10 @@ pub fn main() -> ExitCode {
         Request::Command(Command::Dht(args)) => {
             log("warn");
             run(commands::dht(args))
+        }
+        Request::Command(Command::Relay(args)) => {
+            log("warn");
+            run(commands::relay(args))
         }
         Request::Command(Command::Demo(args)) => {
             log("warn");

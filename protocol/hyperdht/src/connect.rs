@@ -119,7 +119,7 @@ pub(crate) async fn connect(
             }
         }
         Opened::Relayed(relayed, direct) => {
-            stream.connect(&relayed.socket, relayed.remote_id, relayed.addr)?;
+            relay::connect(&stream, &relayed, true).await?;
             relay::upgrade(dht, &stream, relayed, agreed.remote_id, direct);
         }
     }

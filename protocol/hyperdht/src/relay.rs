@@ -4,8 +4,10 @@
 //! connect to the relay, which joins their streams (see [`blind_relay`]). The direct way is still being opened: when it is, the
 //! stream moves there.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use blind_relay::{Client, Token};
@@ -29,6 +31,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long the relay is kept after the stream has moved to the direct way: what was sent through the relay is repeated through
 /// the relay, and a stream gives up after 13 s.
 const UPGRADE_LINGER: Duration = Duration::from_secs(30);
+
+/// How long the client waits for a sign of the server before it begins, and the server for one of the client: it is the client who
+/// waits for the connection to open, and for that needs what the server says first.
+const CLIENT_PATIENCE: Duration = Duration::from_millis(15);
+const SERVER_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How often connections were relayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,10 +153,26 @@ impl Place {
 
 /// A way through a relay, which ends with this value.
 pub(crate) struct Relayed {
-    pub(crate) socket: UdxSocket,
-    pub(crate) addr: SocketAddr,
-    pub(crate) remote_id: u32,
+    socket: UdxSocket,
+    addr: SocketAddr,
+    remote_id: u32,
     _client: Client,
+}
+
+/// Connects a stream through the relay.
+///
+/// A relay learns where a peer is from its first packet, and JavaScript's loses what comes for the peer before. To repeat that
+/// would take a second. So each side first sends an empty message, and begins when it hears from the other.
+pub(crate) async fn connect(stream: &UdxStream, relayed: &Relayed, is_initiator: bool) -> Result<(), udx::Error> {
+    stream.connect(&relayed.socket, relayed.remote_id, relayed.addr)?;
+    stream.try_send_message(&[])?;
+    let heard = poll_fn(|cx| match (stream.poll_readable(cx), stream.poll_recv_message(cx)) {
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+        _ => Poll::Ready(()),
+    });
+    // Without a sign there is still hope: the other side may not know this courtesy.
+    let _ = tokio::time::timeout(if is_initiator { CLIENT_PATIENCE } else { SERVER_PATIENCE }, heard).await;
+    Ok(())
 }
 
 /// The way that opened first.

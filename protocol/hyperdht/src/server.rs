@@ -394,7 +394,7 @@ impl Listening {
         };
         let connected = match &opened {
             Opened::Direct((socket, addr, _)) => stream.connect(socket, remote_id, *addr),
-            Opened::Relayed(relayed, _) => stream.connect(&relayed.socket, relayed.remote_id, relayed.addr),
+            Opened::Relayed(relayed, _) => relay::connect(&stream, relayed, false).await,
         };
         if let Err(error) = connected {
             tracing::debug!(%error, "stream not connected");

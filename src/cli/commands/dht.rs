@@ -34,7 +34,7 @@ pub(crate) struct DhtArgs {
     nodes: u16,
 }
 
-fn parse_node(text: &str) -> Result<BootstrapNode, String> {
+pub(super) fn parse_node(text: &str) -> Result<BootstrapNode, String> {
     text.trim().parse().map_err(|_| "not of the form HOST:PORT".to_owned())
 }
 

@@ -533,6 +533,15 @@ impl UdxStream {
         Poll::Pending
     }
 
+    /// Ready when there is something to read, or never will be. Takes nothing.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.state.read_ready() {
+            return Poll::Ready(());
+        }
+        Self::read_pending(&mut inner, cx).map(|_| ())
+    }
+
     /// The async form of [`UdxStream::poll_read_chunk`].
     ///
     /// # Errors
