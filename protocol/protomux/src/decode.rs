@@ -9,6 +9,10 @@ use crate::core::{Core, Event, Progress};
 /// Batches may hold batches; nobody sends such, so this is enough. Deeper ones cost the peer its connection.
 pub const MAX_BATCH_DEPTH: usize = 4;
 
+/// The longest frame that the messages of a batch stay parts of, in bytes. From a longer one they are copied, so that none keeps
+/// megabytes alive which nobody reads.
+const MAX_SHARED_FRAME: usize = 64 * 1024;
+
 /// A frame, and how far it is decoded.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
@@ -112,7 +116,12 @@ impl Core {
                 self.enter_batch(item_end)?;
                 continue;
             }
-            let body = self.cursor.frame.slice(self.cursor.position..item_end);
+            let item = self.cursor.position..item_end;
+            let small = self.cursor.frame.len() > MAX_SHARED_FRAME && item.len() < self.cursor.frame.len() / 2;
+            let body = match small {
+                true => Bytes::copy_from_slice(&self.cursor.frame[item]),
+                false => self.cursor.frame.slice(item),
+            };
             self.cursor.position = item_end;
             if !self.receive(channel, kind, body, sink)? {
                 return Ok(Progress::Stalled);

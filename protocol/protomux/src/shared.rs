@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -228,6 +229,10 @@ impl State {
     }
 }
 
+/// Messages that wait for the reader of a channel as parts of the memory they arrived in. Further ones are copied: a few bytes would
+/// otherwise keep a whole block of the stream alive, which [`CHANNEL_HIGH_WATER`] does not count.
+const MAX_SHARED: usize = 128;
+
 /// Puts an event where its reader finds it. Returns a pair request whose hook is gone.
 fn deliver(
     event: Event,
@@ -236,7 +241,7 @@ fn deliver(
     full: &mut usize,
     wakers: &mut Wakers,
 ) -> Option<PairId> {
-    let (token, event, size) = match event {
+    let (token, mut event, size) = match event {
         Event::Message { token, kind, body } => {
             let size = body.len();
             (token, ChannelEvent::Message { kind, body }, size)
@@ -259,6 +264,13 @@ fn deliver(
             entries.remove(token);
         }
         return None;
+    }
+    if let ChannelEvent::Message { body, .. } = &mut event
+        && entry.inbox.queue.len() >= MAX_SHARED
+        // A larger one is the last until the reader comes.
+        && size <= CHANNEL_HIGH_WATER
+    {
+        *body = Bytes::copy_from_slice(body);
     }
     let was_full = entry.bytes > CHANNEL_HIGH_WATER;
     entry.bytes += size + EVENT_OVERHEAD;
@@ -324,5 +336,28 @@ impl Drop for Handle {
             state.end = true;
             state.wake_task(wakers);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_messages_that_nobody_reads_keep_no_large_memory() {
+        let (mut entries, mut hooks, mut full, mut wakers) = (Slots::default(), Slots::default(), 0, Wakers::new());
+        let token = entries.insert(Entry::default());
+        let mut blocks = Vec::new();
+        while full == 0 {
+            let block = Bytes::from(vec![7; 4096]);
+            let event = Event::Message { token, kind: 0, body: block.slice(..1) };
+            assert!(deliver(event, &mut entries, &mut hooks, &mut full, &mut wakers).is_none());
+            blocks.push(block);
+        }
+        assert!(blocks.len() > 4 * MAX_SHARED);
+        assert_eq!(blocks.iter().filter(|block| !block.is_unique()).count(), MAX_SHARED);
+        let queue = &entries.get(token).expect("entry").inbox.queue;
+        let intact = |event: &ChannelEvent| matches!(event, ChannelEvent::Message { kind: 0, body } if body[..] == [7]);
+        assert!(queue.iter().all(intact));
     }
 }

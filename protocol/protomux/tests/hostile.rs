@@ -219,6 +219,25 @@ fn a_frame_of_pending_messages_is_not_taken_whole() {
 }
 
 #[test]
+fn a_message_does_not_keep_a_large_batch_alive() {
+    let mut core = Core::new();
+    core.open(&ChannelOptions::new("chat"), 0).unwrap();
+    feed(&mut core, open(1, "chat", b"")).unwrap();
+    let mut batch = Encoder::new();
+    batch.uint(0).uint(0).uint(1).buffer(&[0, 5]).uint(0).uint(9).buffer(&vec![0; 1_000_000]);
+    let batch = Bytes::from(batch.finish());
+    let mut events = Vec::new();
+    core.recv(batch.clone());
+    core.process(|event| {
+        events.push(event);
+        true
+    })
+    .unwrap();
+    assert_eq!(events, [Event::Message { token: 0, kind: 0, body: Bytes::from_static(&[5]) }]);
+    assert!(batch.is_unique());
+}
+
+#[test]
 fn nested_batches_are_bounded() {
     // An unknown control message, wrapped in ever more batches.
     let mut payload = vec![9];
