@@ -14,6 +14,10 @@ use crate::core::{Core, Entropy, Event, MAX_MESSAGE};
 use crate::timers::{Due, Timers};
 use crate::{Error, Monitor, Transport};
 
+/// Chunks of the transport that one poll looks through for a message before other tasks run: a peer that sends nothing but
+/// keep-alives, faster than they are opened, must not hold the thread.
+const MAX_CHUNKS: usize = 64;
+
 /// Sealed bytes that wait for the transport before [`SecretStream::poll_ready`] is pending. One message of any size may go above.
 pub const WRITE_HIGH_WATER: usize = 64 * 1024;
 
@@ -203,7 +207,7 @@ impl<T: Transport> SecretStream<T> {
     }
 
     fn poll_event_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        loop {
+        for _ in 0..MAX_CHUNKS {
             let event = self.core.poll_event()?;
             self.monitor.note(self.core.raw_bytes_read(), self.core.raw_bytes_written());
             if let Some(event) = event {
@@ -230,6 +234,8 @@ impl<T: Transport> SecretStream<T> {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Ready when a message may be sent; pending while more than [`WRITE_HIGH_WATER`] waits for the transport.

@@ -1,11 +1,14 @@
 //! The driver over in-memory pipes and UDX.
 
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use crypto::KeyPair;
-use secret_stream::{Error, IoTransport, Options, SecretStream, Transport, WRITE_HIGH_WATER, WRITE_TIMEOUT};
+use crypto::noise::{Handshake, Pattern};
+use secret_stream::{
+    Core, Entropy, Error, IoTransport, Options, SecretStream, Transport, WRITE_HIGH_WATER, WRITE_TIMEOUT,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use udx::{StreamOptions, Udx, UdxStream};
 
@@ -309,4 +312,55 @@ async fn the_header_is_written_without_being_polled() {
     let mut first = [0; 59];
     far.read_exact(&mut first).await.unwrap();
     assert_eq!(Bytes::copy_from_slice(&first[..3]), Bytes::from_static(&[56, 0, 0]));
+}
+
+/// A peer that sends keep-alives without end.
+struct Flood {
+    peer: Core,
+    chunks: usize,
+}
+
+impl Transport for Flood {
+    fn poll_read_chunk(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<Option<BytesMut>>> {
+        self.chunks += 1;
+        if self.chunks > 10_000 {
+            return Poll::Pending;
+        }
+        self.peer.send(&[]).unwrap();
+        Poll::Ready(Ok(Some(BytesMut::from(&self.peer.take_outgoing()[..]))))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &mut Bytes) -> Poll<std::io::Result<()>> {
+        bytes.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn destroy(&mut self) {}
+}
+
+#[tokio::test]
+async fn endless_keep_alives_let_other_tasks_run() {
+    let (ours, theirs) = (KeyPair::generate(), KeyPair::generate());
+    let mut a = Handshake::new(Pattern::XX, true, ours.clone(), None, &[]);
+    let mut b = Handshake::new(Pattern::XX, false, theirs, None, &[]);
+    b.recv(&a.send(&[]).unwrap()).unwrap();
+    a.recv(&b.send(&[]).unwrap()).unwrap();
+    b.recv(&a.send(&[]).unwrap()).unwrap();
+    let peer = Core::from_session(b.finish().unwrap(), [0; 32], Entropy::generate());
+    let options = Options { filter_empty: true, ..Options::default() };
+    let flood = Flood { peer, chunks: 0 };
+    let mut stream = SecretStream::from_session(flood, a.finish().unwrap(), ours.public_key, options);
+    for turn in 1..10 {
+        std::future::poll_fn(|cx| {
+            let before = stream.transport().chunks;
+            assert!(stream.poll_recv(cx).is_pending());
+            assert!(stream.transport().chunks - before < 1000, "turn {turn}");
+            Poll::Ready(())
+        })
+        .await;
+    }
 }
