@@ -30,7 +30,7 @@ fn main() {
             let ts = 1_700_000_000_000 + round;
             let draft = Draft {
                 channel: ENTRY_CHANNEL.to_owned(),
-                message: "x".repeat(length).into(),
+                message: Some("x".repeat(length).into()),
                 invite: None,
                 id: new_id(&key, ts),
                 ts,

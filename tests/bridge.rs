@@ -82,8 +82,8 @@ impl Backend for Fake {
         self.changed(format!("remove {channel}"))
     }
 
-    fn broadcast(&self, channel: &str, message: Value, invite: Option<Value>) -> Operation<bool> {
-        let sent = self.called(format!("send {channel} {message} {}", show(invite.as_ref())));
+    fn broadcast(&self, channel: &str, message: Option<Value>, invite: Option<Value>) -> Operation<bool> {
+        let sent = self.called(format!("send {channel} {} {}", show(message.as_ref()), show(invite.as_ref())));
         Box::pin(async move { sent })
     }
 
@@ -277,6 +277,8 @@ async fn every_command_answers_with_the_originals_bytes() {
             r#"{"id":9,"type":"sent","channel":"5"}"#,
             &[r#"send 5 "hi" -"#],
         ),
+        (r#"{"type":"send","channel":"r","message":null}"#, r#"{"type":"sent","channel":"r"}"#, &["send r null -"]),
+        (r#"{"type":"send","channel":"r"}"#, r#"{"type":"sent","channel":"r"}"#, &["send r - -"]),
         (r#"{"type":"send","message":"hi"}"#, &missing, &[]),
         (
             r#"{"type":"send","channel":"r","message":1,"invite":{"a":1}}"#,

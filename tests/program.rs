@@ -244,6 +244,40 @@ fn a_peer_that_ends_at_once_keeps_the_identity_that_it_told() {
     assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&second, "Peer pubkey (hex): "));
 }
 
+/// Whatever it has told, or signed, it has under the key that it keeps.
+#[cfg(unix)]
+#[test]
+fn a_peer_that_is_killed_at_its_first_start_keeps_the_identity_that_it_told() {
+    let place = Place::new();
+    let args = ["fresh", "--dht-bootstrap=127.0.0.1:9"];
+    let mut peer = Running::start(place.program(&args));
+    let lines = peer.until("Peer pubkey (hex): ");
+    peer.signal("KILL");
+    drop(peer);
+    let mut again = Running::start(place.program(&args));
+    let again_lines = again.until("=================================");
+    assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&again_lines, "Peer pubkey (hex): "));
+    again.signal("TERM");
+    assert_eq!(again.child.wait().expect("ends").code(), Some(0));
+    let mut files: Vec<_> = fs::read_dir(place.path().join("stores/fresh/db"))
+        .expect("is there")
+        .map(|entry| entry.expect("readable").file_name().into_string().expect("text"))
+        .filter(|name| !name.starts_with(".keypair-"))
+        .collect();
+    files.sort();
+    assert_eq!(files, ["keypair.json", "keypair.unlocked.json"], "nothing waits any more");
+}
+
+#[test]
+fn a_waiting_key_that_is_corrupt_is_named_and_left_as_it_is() {
+    let place = Place::new();
+    let waiting = place.path().join("stores/peer/db/keypair.pending.json");
+    fs::create_dir_all(waiting.parent().expect("a folder")).expect("writable");
+    fs::write(&waiting, "{").expect("writable");
+    assert_fails(&place.run(&["peer"]), 1, &["keypair.pending.json"]);
+    assert_eq!(fs::read_to_string(&waiting).expect("is there"), "{");
+}
+
 #[test]
 fn a_key_that_cannot_be_saved_ends_the_peer() {
     let place = Place::new();

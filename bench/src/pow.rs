@@ -21,7 +21,7 @@ pub(crate) fn build(bytes: usize, count: usize, difficulty: u32) -> Answer {
         let text = hex(&Sha256::digest(format!("message {n}"))).repeat(bytes.div_ceil(64));
         let draft = Draft {
             channel: "0000intercom".into(),
-            message: Value::from(&text[..bytes]),
+            message: Some(Value::from(&text[..bytes])),
             invite: None,
             id: format!("{}:1700000000000:{n}", hex(&keys.public_key)),
             ts: 1_700_000_000_000,

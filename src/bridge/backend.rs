@@ -34,8 +34,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Leaves a channel: `false` if it was not joined, or why it failed.
     fn remove_channel(&self, channel: &str) -> Operation<Result<bool, String>>;
 
-    /// Sends a message to a channel: `false` if that is not allowed.
-    fn broadcast(&self, channel: &str, message: Value, invite: Option<Value>) -> Operation<bool>;
+    /// Sends a message, which may be `undefined`, to a channel: `false` if that is not allowed.
+    fn broadcast(&self, channel: &str, message: Option<Value>, invite: Option<Value>) -> Operation<bool>;
 
     /// Asks the peers of `via` (the entry channel if it is `None`) to open a channel: `false` if that is not allowed.
     fn request_open(

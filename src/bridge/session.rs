@@ -150,7 +150,7 @@ impl Session {
 
     async fn send(&self, message: &Value, reply: &Reply) -> Result<(), String> {
         let channel = channel(message)?;
-        let body = message.get("message").cloned().unwrap_or_default();
+        let body = message.get("message").cloned();
         let (invite, welcome) = credentials(message)?;
         let backend = &self.shared.backend;
         let name = channel.to_str_lossy();

@@ -16,6 +16,11 @@ pub(crate) fn line(line: &str) {
     text(&format!("{line}\n"));
 }
 
+/// Prints a line to standard error, which may be cut off likewise (`intercom 2>&1 | head`): `eprintln!` would panic.
+pub(crate) fn error_line(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// Standard output as the place where the peer's lines go.
 pub(crate) fn console() -> Console {
     Console::new(line)

@@ -27,6 +27,7 @@ mod error;
 mod file;
 pub mod keyfile;
 mod mnemonic;
+pub mod pending;
 pub mod unlocked;
 
 use std::{fmt, path::Path};

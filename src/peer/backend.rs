@@ -32,10 +32,10 @@ impl Backend for Sidechannel {
         Box::pin(async move { sidechannel.remove_channel(&channel).await.map_err(|error| error.to_string()) })
     }
 
-    fn broadcast(&self, channel: &str, message: Value, invite: Option<Value>) -> Operation<bool> {
+    fn broadcast(&self, channel: &str, message: Option<Value>, invite: Option<Value>) -> Operation<bool> {
         let (sidechannel, channel) = (self.clone(), channel.to_owned());
         let options = SendOptions { invite, welcome: None };
-        Box::pin(async move { sidechannel.broadcast(&channel, message, options).await })
+        Box::pin(async move { sidechannel.broadcast_or_undefined(&channel, message, options).await })
     }
 
     fn request_open(

@@ -398,7 +398,7 @@ impl Shared {
     }
 
     /// The draft of an own message, as of now.
-    pub(super) fn draft(&self, channel: &str, message: Value, invite: Option<Value>) -> Draft {
+    pub(super) fn draft(&self, channel: &str, message: Option<Value>, invite: Option<Value>) -> Draft {
         let policy = self.pipeline.policy();
         let ts = self.clock.now();
         Draft {
@@ -418,7 +418,7 @@ impl Shared {
     pub(super) async fn seal(&self, draft: Draft) -> Result<Sealed, SealError> {
         let (keys, stop) = (self.keys.clone(), self.stop.clone());
         let (id, channel) = (draft.id.clone(), draft.channel.clone());
-        let control = draft.message.get("control").and_then(Value::as_str);
+        let control = draft.message.as_ref().and_then(|message| message.get("control")).and_then(Value::as_str);
         let quiet = matches!(control, Some("auth" | "welcome"));
         let sealing = tokio::task::spawn_blocking(move || draft.seal(&keys, &stop));
         let sealed = sealing.await.unwrap_or(Err(SealError::NoProof))?;

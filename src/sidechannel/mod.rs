@@ -209,9 +209,14 @@ impl Sidechannel {
     ///
     /// Messages leave in the order in which these futures were first polled.
     pub async fn broadcast(&self, channel: &str, message: Value, options: SendOptions) -> bool {
+        self.broadcast_or_undefined(channel, Some(message), options).await
+    }
+
+    /// As [`broadcast`](Self::broadcast); `None` sends a payload without a message, as JavaScript does for `undefined`.
+    pub async fn broadcast_or_undefined(&self, channel: &str, message: Option<Value>, options: SendOptions) -> bool {
         let shared = &self.0.shared;
         let channel = trim(channel);
-        if channel.is_empty() || !shared.pipeline.may_write(channel, &message) {
+        if channel.is_empty() || !shared.pipeline.may_write(channel, message.as_ref().unwrap_or(&Value::Null)) {
             return false;
         }
         let (invite, welcome) = (options.invite.filter(truthy), options.welcome.filter(truthy));
@@ -220,7 +225,8 @@ impl Sidechannel {
             return false;
         }
         shared.open_everywhere(channel);
-        let to_unauthorized = message.get("control").and_then(Value::as_str) == Some("auth");
+        let control = message.as_ref().and_then(|message| message.get("control"));
+        let to_unauthorized = control.and_then(Value::as_str) == Some("auth");
         let mut draft = shared.draft(channel, message, invite);
         draft.max_bytes = Some(shared.pipeline.policy().max_message_bytes);
         let (done, sent) = oneshot::channel();

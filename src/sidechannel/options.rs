@@ -74,13 +74,16 @@ pub struct SidechannelOptions {
     pub clock: Clock,
 }
 
+/// The size of the largest message that a peer sends where nothing else is said.
+pub(super) const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_000_000;
+
 impl Default for SidechannelOptions {
     fn default() -> Self {
         Self {
             entry_channel: ENTRY_CHANNEL.to_owned(),
             channels: Vec::new(),
             debug: false,
-            max_message_bytes: 1_000_000,
+            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             allow_remote_open: true,
             auto_join_on_open: false,
             relay: true,

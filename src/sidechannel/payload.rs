@@ -15,8 +15,8 @@ use super::{keys, pow::PowBase, signature::signature_base};
 pub struct Draft {
     /// The channel.
     pub channel: String,
-    /// The message.
-    pub message: Value,
+    /// The message; `None` is JavaScript's `undefined`, which leaves no property and counts as `null` where it is signed.
+    pub message: Option<Value>,
     /// The sender's invite.
     pub invite: Option<Value>,
     /// Its id; see [`new_id`].
@@ -78,9 +78,9 @@ impl Draft {
     /// # Errors
     /// [`SealError`] says why there is nothing to send. Size is looked at before the work is done.
     pub fn seal(&self, keys: &KeyPair, stop: &AtomicBool) -> Result<Sealed, SealError> {
-        let text = stringify(&self.message);
+        let text = self.message.as_ref().map(stringify);
         let invite = self.invite.as_ref().map(stringify);
-        self.check_size(self.least_size(&text, invite.as_deref()))?;
+        self.check_size(self.least_size(text.as_deref(), invite.as_deref()))?;
 
         let self_key = keys::hex(&keys.public_key);
         let head = Object::new()
@@ -91,11 +91,11 @@ impl Draft {
             .with("origin", self_key.as_str())
             .with("ts", self.ts);
         // What has no properties has the same text in both orders.
-        let sorted = match self.message {
-            Value::Array(_) | Value::Object(_) => Some(stable_stringify(&self.message)),
+        let sorted = match &self.message {
+            Some(message @ (Value::Array(_) | Value::Object(_))) => Some(stable_stringify(message)),
             _ => None,
         };
-        let sorted = sorted.as_deref().unwrap_or(&text);
+        let sorted = sorted.as_deref().or(text.as_deref()).unwrap_or("null");
 
         let pow = match self.difficulty {
             Some(difficulty) => {
@@ -116,8 +116,8 @@ impl Draft {
             &quoted("from"),
             ",\"origin\":",
             &quoted("origin"),
-            ",\"message\":",
-            &text,
+            text.as_ref().map_or("", |_| ",\"message\":"),
+            text.as_deref().unwrap_or_default(),
             ",\"ts\":",
             &self.ts.to_string(),
             ",\"ttl\":",
@@ -136,10 +136,10 @@ impl Draft {
     }
 
     /// A length that the JSON text will not fall short of.
-    fn least_size(&self, message: &str, invite: Option<&str>) -> usize {
+    fn least_size(&self, message: Option<&str>, invite: Option<&str>) -> usize {
         // The signature and both keys alone take this much.
         const FIXED: usize = 128 + 64 + 64;
-        FIXED + message.len() + invite.map_or(0, str::len) + self.id.len() + self.channel.len()
+        FIXED + message.map_or(0, str::len) + invite.map_or(0, str::len) + self.id.len() + self.channel.len()
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), SealError> {

@@ -9,11 +9,12 @@ use super::{
     invite::Invite,
     keys,
     limiter::Limits,
+    options::DEFAULT_MAX_MESSAGE_BYTES,
     pow::{PowBase, leading_zero_bits},
     welcome::Welcome,
 };
 
-/// How much larger than `max_message_bytes` a message may be when it comes in: what relays add to it.
+/// How much larger than others may send it a message may be when it comes in: what relays add to it.
 const RELAY_ALLOWANCE: usize = 4096;
 
 /// The rules of a sidechannel.
@@ -86,9 +87,10 @@ impl Policy {
         }
     }
 
-    /// The size of the largest message body that is read, in bytes as they came.
+    /// The size of the largest message body that is read, in bytes as they came. `max_message_bytes` is of what is sent; it
+    /// makes this larger, but not smaller: others send what their own limit allows, which is the default where nothing is said.
     pub fn max_inbound_bytes(&self) -> usize {
-        self.max_message_bytes.saturating_add(RELAY_ALLOWANCE)
+        self.max_message_bytes.max(DEFAULT_MAX_MESSAGE_BYTES).saturating_add(RELAY_ALLOWANCE)
     }
 
     /// Whether this is the channel on which all peers meet.

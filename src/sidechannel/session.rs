@@ -184,7 +184,7 @@ impl Side<'_> {
         let invite = pipeline.invite_to_show(self.channel, now);
         let invite = invite.map(|invite| Object::new().with("control", "auth").with("invite", invite));
         for control in [welcome, invite].into_iter().flatten() {
-            let draft = self.shared.draft(self.channel, Value::Object(control), None);
+            let draft = self.shared.draft(self.channel, Some(Value::Object(control)), None);
             if let Ok(sealed) = self.shared.seal(draft).await {
                 outlet.send(sealed.body).await;
             }

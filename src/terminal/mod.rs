@@ -5,6 +5,7 @@
 
 mod tokens;
 
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use data_encoding::{BASE64, HEXLOWER};
@@ -47,6 +48,9 @@ const ABSENT: [&str; 23] = [
 const CHANNEL: &[&str] = &["channel", "ch", "name"];
 const INVITE: &[&str] = &["invite", "invite_b64", "invitebase64"];
 const WELCOME: &[&str] = &["welcome", "welcome_b64", "welcomebase64"];
+
+/// So much is read of a file with an invite or a welcome. They have about one kilobyte.
+const MAX_CREDENTIAL_BYTES: u64 = 1 << 20;
 
 const INVALID_WELCOME: &str = "Invalid welcome. Pass JSON, base64, or @file.";
 
@@ -248,6 +252,16 @@ fn credential(arguments: &Arguments, names: &[&str], complaint: &str, out: &mut 
     value.map(Some)
 }
 
+/// The content of a file. Only of a file: a pipe or a device would hold up the peer, or never end.
+fn read_credential(path: &str) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut content = Vec::new();
+    std::fs::File::open(path)?.take(MAX_CREDENTIAL_BYTES).read_to_end(&mut content)?;
+    Ok(content)
+}
+
 /// An invite or a welcome as JSON, in base64, or in a file that `@` goes before. Unlike a client's, text that begins with `{` and
 /// is not JSON is tried as base64 too.
 fn parse_credential(text: &str) -> Option<Value> {
@@ -255,7 +269,7 @@ fn parse_credential(text: &str) -> Option<Value> {
     let from_file;
     let text = match text.strip_prefix('@') {
         Some(path) => {
-            from_file = std::fs::read(path).ok()?;
+            from_file = read_credential(path).ok()?;
             trim(std::str::from_utf8(&from_file).ok()?)
         }
         None => text,
@@ -283,3 +297,35 @@ const HELP: [&str; 15] = [
     "- /sc_welcome --channel \"<name>\" --text \"<message>\" | create a signed welcome.",
     "- /sc_stats | show sidechannel channels + connection count.",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_come_as_json_in_base64_or_in_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("welcome");
+        std::fs::write(&path, " b64:eyJhIjoxfQ==\n").expect("written");
+        let from_file = format!("@{}", path.display());
+        for text in [r#"{"a":1}"#, " eyJhIjoxfQ", "b64:eyJhIjoxfQ==", &from_file] {
+            let value = parse_credential(text).map(|value| value.to_string());
+            assert_eq!(value.as_deref(), Some(r#"{"a":1}"#), "{text}");
+        }
+        for text in ["", "{", "@", &format!("@{}", folder.path().display()), "@/no/such/file"] {
+            assert_eq!(parse_credential(text), None, "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_or_a_pipe_is_no_credential() {
+        // Would never end.
+        assert_eq!(parse_credential("@/dev/zero"), None);
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo exists");
+        assert!(made.success());
+        assert_eq!(parse_credential(&format!("@{}", pipe.display())), None);
+    }
+}

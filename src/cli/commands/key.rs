@@ -1,7 +1,7 @@
 //! The identity of a store, and the network that waits until it is on disk.
 //!
-//! To encrypt a new key takes a good part of a second. The bridge does not wait for that; the network does, so that nobody hears of
-//! a key that a crash could still lose.
+//! To encrypt a new key takes a good part of a second. The bridge does not wait for that; the network does. Meanwhile the key waits
+//! unencrypted beside its file, so that a peer that is killed at any moment is the same when it starts again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::error::Failure;
 use crate::cli::output;
-use crate::identity::{self, Identity, IdentityError};
+use crate::identity::{self, Identity, IdentityError, pending};
 use crate::peer::SwarmNetwork;
 use crate::sidechannel::Network;
 use crate::sidechannel::link::{Link, Operation};
@@ -31,17 +31,19 @@ impl Key {
         match identity::load(&path) {
             Ok(loaded) => {
                 warn(&loaded.warnings);
+                forget_pending(&path);
                 Ok(Key { identity: loaded.identity, saved: watch::channel(Some(Ok(()))).1 })
             }
             Err(IdentityError::Missing { .. }) => {
                 let (done, saved) = watch::channel(None);
-                let identity = Identity::generate();
+                let identity = pending::take_or_create(&path).map_err(|error| Failure::failed(error.to_string()))?;
                 let key = identity.clone();
                 tokio::task::spawn_blocking(move || {
                     let result = identity::save(&path, &key).map_err(|error| Failure::failed(error.to_string()));
                     if let Ok(warnings) = &result {
                         output::line(&format!("Key pair exported to {}", path.display()));
                         warn(warnings);
+                        forget_pending(&path);
                     }
                     done.send_replace(Some(result.map(drop)));
                 });
@@ -66,9 +68,13 @@ impl Key {
     }
 }
 
+fn forget_pending(path: &Path) {
+    warn(&pending::forget(path).err().map(|error| error.to_string()).into_iter().collect::<Vec<_>>());
+}
+
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        output::error_line(&format!("warning: {warning}"));
     }
 }
 

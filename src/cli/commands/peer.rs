@@ -20,10 +20,10 @@ use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
 /// Runs a peer until a signal comes.
 pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
     if config.sidechannel.welcome_required && !config.sidechannel.owner_keys.contains_key(ENTRY_CHANNEL) {
-        eprintln!(
+        output::error_line(&format!(
             "[sidechannel] welcome required for non-entry channels; entry \"{ENTRY_CHANNEL}\" is open and does not require \
              owner/welcome."
-        );
+        ));
     }
     let _lock = StoreLock::take(&config.peer_store)?;
     let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;

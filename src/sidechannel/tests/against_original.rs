@@ -49,7 +49,7 @@ fn what_is_built_has_the_bytes_of_the_original() {
         let expected = text(case, "text");
         let draft = Draft {
             channel: text(case, "channel").to_owned(),
-            message: parse(text(case, "message")).unwrap(),
+            message: Some(parse(text(case, "message")).unwrap()),
             invite: case.get("invite").filter(|invite| !invite.is_null()).cloned(),
             id: text(case, "id").to_owned(),
             ts: number(case, "ts").unwrap() as u64,

@@ -11,7 +11,9 @@ use crate::sidechannel::{
     link::Link,
     outbox::MAX_WAITING,
     pipeline::{MAX_CHANNELS, MAX_CHANNELS_FOR_PEERS},
-    protocol_of, topic_of,
+    protocol_of,
+    signature::{signature_base, verify_payload},
+    topic_of,
 };
 
 /// Some connected peers, in a row.
@@ -147,6 +149,17 @@ async fn what_is_done_to_the_channels_is_done_at_the_first_poll() {
     let mut leaving = Box::pin(a.sidechannel.remove_channel("room"));
     let _ = leaving.as_mut().now_or_never();
     assert_eq!(a.sidechannel.channels(), [ENTRY_CHANNEL]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_message_is_sent_without_the_property() {
+    let [a, mut b] = row([options(), options()]).await;
+    assert!(a.sidechannel.broadcast_or_undefined(ENTRY_CHANNEL, None, SendOptions::default()).await);
+    let payload = b.messages.recv().await.unwrap().payload.clone();
+    let keys: Vec<String> = payload.as_object().unwrap().keys().map(|key| key.to_string()).collect();
+    assert_eq!(keys, ["type", "id", "channel", "from", "origin", "ts", "ttl", "pow", "sig"]);
+    // The proof of work was looked at on the way; absent counts as null in it, and in what is signed.
+    assert!(verify_payload(&payload, &signature_base(&payload, "null"), &hex_of(1)));
 }
 
 #[tokio::test(start_paused = true)]

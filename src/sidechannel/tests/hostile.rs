@@ -167,7 +167,9 @@ fn what_is_too_large_or_too_deep_is_not_read_and_counts_as_too_much() {
     let receive = |json: &str| pipeline.receive(&peer, "0000intercom", &body_of(json), now);
     let deep = "[".repeat(9_000);
     assert_eq!(receive(&deep).verdict, Err(Refusal::TooDeep));
-    let large = format!("\"{}\"", "x".repeat(20_000));
+    let allowed = format!("{{\"id\":\"long\",\"message\":\"{}\"}}", "x".repeat(20_000));
+    assert!(receive(&allowed).verdict.is_ok(), "the own limit is of what is sent, not of what others send");
+    let large = format!("\"{}\"", "x".repeat(1_010_000));
     let received = receive(&large);
     assert_eq!((received.bytes, received.verdict), (None, Err(Refusal::TooLarge { bytes: large.len() })));
     assert!(receive("{}").verdict.is_ok());

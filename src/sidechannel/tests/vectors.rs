@@ -72,7 +72,7 @@ fn proof_of_work_and_signature_vector() {
         let text = |key: &str| payload.get(key).and_then(Value::as_str).unwrap().to_owned();
         let draft = Draft {
             channel: text("channel"),
-            message: message.clone(),
+            message: Some(message.clone()),
             invite: None,
             id: text("id"),
             ts: payload.get("ts").and_then(Value::as_f64).unwrap() as u64,
