@@ -66,6 +66,10 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V, now: Instant) {
         self.age(now);
         self.old.remove(&key);
+        self.insert_young(key, value, now);
+    }
+
+    fn insert_young(&mut self, key: K, value: V, now: Instant) {
         self.young.insert(key, value);
         if self.young.len() >= self.generations.options.max_size {
             self.old = std::mem::take(&mut self.young);
@@ -73,13 +77,14 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         }
     }
 
-    /// The value, which is young again by this.
+    /// The value, which is young again by this. It counts as if it were inserted: otherwise whoever reads what others store could
+    /// make the cache grow without limit.
     pub(crate) fn get(&mut self, key: &K, now: Instant) -> Option<&V> {
         self.age(now);
         if let Some((key, value)) = self.old.remove_entry(key) {
-            self.young.insert(key, value);
+            self.insert_young(key, value, now);
         }
-        self.young.get(key)
+        self.young.get(key).or_else(|| self.old.get(key))
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
@@ -105,19 +110,50 @@ type Key = [u8; 32];
 
 #[derive(Debug, Default)]
 struct Records {
-    sets: HashMap<Name, HashMap<Key, Vec<u8>>>,
+    sets: HashMap<Name, Set>,
     len: usize,
+}
+
+/// The records of one name. They have numbers, so that a choice of a few costs no look at all the others: a lookup is a small
+/// packet, and anybody can store many records under one name.
+#[derive(Debug, Default)]
+struct Set {
+    records: Vec<(Key, Vec<u8>)>,
+    places: HashMap<Key, usize>,
+}
+
+impl Set {
+    /// Says whether the key is new.
+    fn insert(&mut self, key: Key, record: Vec<u8>) -> bool {
+        if let Some(known) = self.places.get(&key).and_then(|place| self.records.get_mut(*place)) {
+            known.1 = record;
+            return false;
+        }
+        self.places.insert(key, self.records.len());
+        self.records.push((key, record));
+        true
+    }
+
+    /// Says whether it was there.
+    fn remove(&mut self, key: &Key) -> bool {
+        let Some(place) = self.places.remove(key) else { return false };
+        self.records.swap_remove(place);
+        if let Some((moved, _)) = self.records.get(place) {
+            self.places.insert(*moved, place);
+        }
+        true
+    }
 }
 
 impl Records {
     fn insert(&mut self, name: Name, key: Key, record: Vec<u8>) {
-        self.len += usize::from(self.sets.entry(name).or_default().insert(key, record).is_none());
+        self.len += usize::from(self.sets.entry(name).or_default().insert(key, record));
     }
 
     fn remove(&mut self, name: &Name, key: &Key) {
         let Some(set) = self.sets.get_mut(name) else { return };
-        self.len -= usize::from(set.remove(key).is_some());
-        if set.is_empty() {
+        self.len -= usize::from(set.remove(key));
+        if set.records.is_empty() {
             self.sets.remove(name);
         }
     }
@@ -153,21 +189,12 @@ impl RecordCache {
     /// Up to `n` records of `name`, chosen evenly.
     pub(crate) fn sample(&mut self, name: &Name, n: usize, rng: &mut impl Rng, now: Instant) -> Vec<Vec<u8>> {
         self.age(now);
-        let sets = [&self.young, &self.old];
-        let all = sets.into_iter().filter_map(|records| records.sets.get(name)).flat_map(HashMap::values);
-        // Reservoir sampling: one pass, whatever the number of records.
-        let mut chosen: Vec<&Vec<u8>> = Vec::with_capacity(n);
-        for (i, record) in all.enumerate() {
-            if chosen.len() < n {
-                chosen.push(record);
-            } else {
-                let j = rng.random_range(0..=i);
-                if let Some(slot) = chosen.get_mut(j) {
-                    *slot = record;
-                }
-            }
-        }
-        chosen.into_iter().cloned().collect()
+        let [young, old] =
+            [&self.young, &self.old].map(|records| records.sets.get(name).map_or(&[][..], |set| &set.records));
+        let total = young.len() + old.len();
+        let chosen = rand::seq::index::sample(rng, total, n.min(total));
+        let record = |place: usize| young.get(place).or_else(|| old.get(place - young.len()));
+        chosen.iter().filter_map(record).map(|(_, record)| record.clone()).collect()
     }
 
     #[cfg(test)]
@@ -211,6 +238,50 @@ mod tests {
         }
         assert!(cache.len() <= 200 && records.len() <= 202);
         assert_eq!(cache.get(&999, now), Some(&999));
+    }
+
+    #[test]
+    fn reading_keeps_the_size_bounded() {
+        let now = Instant::now();
+        let mut cache = Cache::new(OPTIONS, now);
+        for i in 0..500u32 {
+            cache.insert(i, i, now);
+            for known in 0..=i {
+                assert!(cache.get(&known, now).is_none_or(|value| *value == known));
+            }
+            assert_eq!(cache.get(&i, now), Some(&i));
+            assert!(cache.len() <= 200, "{}", cache.len());
+        }
+    }
+
+    #[test]
+    fn a_lookup_costs_the_same_however_many_records_there_are() {
+        struct Counted(StdRng, usize);
+        impl rand::RngCore for Counted {
+            fn next_u32(&mut self) -> u32 {
+                self.1 += 1;
+                self.0.next_u32()
+            }
+            fn next_u64(&mut self) -> u64 {
+                self.1 += 1;
+                self.0.next_u64()
+            }
+            fn fill_bytes(&mut self, dst: &mut [u8]) {
+                self.1 += 1;
+                self.0.fill_bytes(dst);
+            }
+        }
+        let now = Instant::now();
+        let mut records = RecordCache::new(CacheOptions { max_size: 10_000, ..OPTIONS }, now);
+        for i in 0..15_000u32 {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&i.to_le_bytes());
+            records.insert([1; 32], key, key.to_vec(), now);
+        }
+        let mut rng = Counted(StdRng::seed_from_u64(1), 0);
+        let chosen: std::collections::HashSet<_> = records.sample(&[1; 32], 20, &mut rng, now).into_iter().collect();
+        assert_eq!(chosen.len(), 20);
+        assert!(rng.1 < 100, "{} random numbers for 20 records", rng.1);
     }
 
     #[test]
