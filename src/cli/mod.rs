@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
             let mut warnings = Vec::new();
             let config = config::PeerConfig::read(&args::Arguments::parse(args), &env, &mut warnings);
             for warning in warnings {
-                eprintln!("warning: {warning}");
+                output::error_line(&format!("warning: {warning}"));
             }
             let config = config?;
             log(if config.bridge.as_ref().is_some_and(|bridge| bridge.debug) {
@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
         }
     });
     done.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
+        output::error_line(&format!("error: {failure}"));
         failure.exit_code()
     })
 }

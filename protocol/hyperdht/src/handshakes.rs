@@ -83,13 +83,22 @@ impl Handshakes {
         self.expiring.push_back((now + CLEAR_WAIT, slot.id));
     }
 
+    /// Forgets a handshake at once, which nothing was told to expire.
+    pub(crate) fn forget(&mut self, slot: &Slot) {
+        self.free_place(slot.id);
+    }
+
     fn expire(&mut self, now: Instant) {
         while let Some((_, id)) = self.expiring.front().copied().filter(|(at, _)| *at <= now) {
             self.expiring.pop_front();
-            if let Some((key, _)) = self.slots.get_mut(id).and_then(Option::take) {
-                self.by_noise.remove(&key);
-                self.free.insert(id);
-            }
+            self.free_place(id);
+        }
+    }
+
+    fn free_place(&mut self, id: usize) {
+        if let Some((key, _)) = self.slots.get_mut(id).and_then(Option::take) {
+            self.by_noise.remove(&key);
+            self.free.insert(id);
         }
     }
 }
@@ -126,6 +135,17 @@ mod tests {
         let later = now + CLEAR_WAIT;
         assert_eq!(new_slot(&mut handshakes, b"next", later).map(|slot| slot.id), Some(1));
         assert!(handshakes.get(1).is_some() && handshakes.get(3).is_none() && handshakes.get(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn damaged_ones_take_no_place() {
+        let now = Instant::now();
+        let mut handshakes = Handshakes::default();
+        for i in 0..MAX_HANDSHAKES as u64 * 2 {
+            let slot = new_slot(&mut handshakes, &i.to_le_bytes(), now).expect("room");
+            handshakes.forget(&slot);
+        }
+        assert!(handshakes.by_noise.is_empty() && handshakes.slots.len() == 1);
     }
 
     #[test]

@@ -278,7 +278,19 @@ impl Listening {
     }
 
     async fn serve(&self, slot: &Slot, noise: &[u8], route: Route, request: &IncomingRequest) {
-        let (outcome, prepared) = match self.prepare(slot, noise, route, request) {
+        let mut handshake = NoiseWrap::responder(self.keys.clone());
+        let remote = match handshake.recv(noise) {
+            Ok(remote) => remote,
+            Err(error) => {
+                tracing::debug!(from = %request.from(), %error, "bad handshake");
+                route.answer(request, slot, &Outcome::Ignored);
+                slot.outcome.send_replace(Some(Outcome::Ignored));
+                // Anybody can make these up: they must not take the place of those who have our key.
+                self.handshakes.lock().forget(slot);
+                return;
+            }
+        };
+        let (outcome, prepared) = match self.prepare(slot, handshake, &remote, route, request) {
             Some((reply, prepared)) => (Outcome::Reply(reply.into()), prepared),
             None => (Outcome::Ignored, None),
         };
@@ -294,18 +306,16 @@ impl Listening {
     fn prepare(
         &self,
         slot: &Slot,
-        noise: &[u8],
+        mut handshake: NoiseWrap,
+        remote: &NoisePayload,
         route: Route,
         request: &IncomingRequest,
     ) -> Option<(Vec<u8>, Option<Prepared>)> {
         let client = route.peer.unwrap_or(request.from());
         let direct = route.peer.is_none();
 
-        let mut handshake = NoiseWrap::responder(self.keys.clone());
-        let remote =
-            handshake.recv(noise).inspect_err(|error| tracing::debug!(%client, %error, "bad handshake")).ok()?;
         let remote_key = *handshake.remote_public_key()?;
-        if self.options.firewall.as_ref().is_some_and(|refuses| refuses(&remote_key, &remote, client)) {
+        if self.options.firewall.as_ref().is_some_and(|refuses| refuses(&remote_key, remote, client)) {
             return None;
         }
 
@@ -322,7 +332,7 @@ impl Listening {
             relay_addresses: (!relay_addresses.is_empty()).then_some(relay_addresses),
             ..NoisePayload::new(code::NONE, if own.is_some() { firewall::OPEN } else { firewall::UNKNOWN })
         };
-        let Ok(remote_id) = remote_stream(&remote).inspect_err(|code| payload.error = *code) else {
+        let Ok(remote_id) = remote_stream(remote).inspect_err(|code| payload.error = *code) else {
             return Some((handshake.send(&payload).ok()?, None));
         };
 
