@@ -7,13 +7,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+mod message;
 mod relay;
+mod status;
 mod tokio_io;
 
 use super::socket::{SocketCore, UdxSocket};
@@ -22,7 +24,7 @@ use super::{Instance, now};
 use crate::error::{CloseReason, Error};
 use crate::network::Outgoing;
 use crate::packet::Header;
-use crate::stream::{Path, Stats, StreamState, Transmit};
+use crate::stream::{Path, StreamState, Transmit};
 
 /// Batches that a stream sends in one turn before it lets others.
 const BATCHES_PER_TURN: usize = 16;
@@ -624,111 +626,6 @@ impl UdxStream {
     #[must_use]
     pub fn downgrade(&self) -> WeakUdxStream {
         WeakUdxStream::new(Arc::clone(self.shared()), Arc::downgrade(&self.handle))
-    }
-
-    /// Sends an unordered message, which may be lost, repeated or overtaken.
-    ///
-    /// # Errors
-    /// [`Error::NotConnected`], [`Error::Closed`], or [`Error::MessageRefused`] if it does not fit one packet.
-    pub fn try_send_message(&self, data: &[u8]) -> Result<(), Error> {
-        let mut inner = self.lock();
-        if let Some(reason) = inner.state.close_reason() {
-            return Err(reason.into());
-        }
-        if inner.state.path().is_none() {
-            return Err(Error::NotConnected);
-        }
-        if !inner.state.send_message(data) {
-            return Err(Error::MessageRefused);
-        }
-        self.shared().settle(inner, now(), true);
-        Ok(())
-    }
-
-    /// The next unordered message; `None` when the stream is over.
-    pub fn poll_recv_message(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut inner = self.lock();
-        if let Some(message) = inner.state.receive_message() {
-            return Poll::Ready(Some(message));
-        }
-        if inner.state.close_reason().is_some() {
-            return Poll::Ready(None);
-        }
-        remember(&mut inner.message_waker, cx);
-        Poll::Pending
-    }
-
-    /// The async form of [`UdxStream::poll_recv_message`].
-    pub async fn recv_message(&self) -> Option<Bytes> {
-        poll_fn(|cx| self.poll_recv_message(cx)).await
-    }
-
-    /// Waits until the stream is over: both sides ended and have everything, or why not.
-    ///
-    /// # Errors
-    /// The reason, if it is not a proper end.
-    pub async fn closed(&self) -> Result<(), CloseReason> {
-        self.shared().closed().await
-    }
-
-    /// Why the stream is over, if it is.
-    #[must_use]
-    pub fn close_reason(&self) -> Option<CloseReason> {
-        self.lock().state.close_reason()
-    }
-
-    /// Whether [`UdxStream::connect`] was called.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.lock().state.path().is_some()
-    }
-
-    /// Where packets go, once connected.
-    #[must_use]
-    pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.lock().state.path().map(|path| path.addr)
-    }
-
-    /// What the peer calls the stream, once connected.
-    #[must_use]
-    pub fn remote_id(&self) -> Option<u32> {
-        self.lock().state.path().map(|path| path.remote_id)
-    }
-
-    /// The socket that packets leave from, once connected.
-    #[must_use]
-    pub fn socket(&self) -> Option<UdxSocket> {
-        self.lock().sockets.last().map(|core| UdxSocket::from_core(Arc::clone(core)))
-    }
-
-    /// Counters.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.lock().state.stats()
-    }
-
-    /// The largest IP packet that is known to arrive, in bytes.
-    #[must_use]
-    pub fn mtu(&self) -> usize {
-        self.lock().state.mtu()
-    }
-
-    /// The longest unordered message, in bytes.
-    #[must_use]
-    pub fn max_message(&self) -> usize {
-        self.lock().state.max_message()
-    }
-
-    /// Smoothed round trip time, once measured.
-    #[must_use]
-    pub fn rtt(&self) -> Option<Duration> {
-        self.lock().state.rtt()
-    }
-
-    /// Bytes written that the peer has not acknowledged.
-    #[must_use]
-    pub fn buffered(&self) -> usize {
-        self.lock().state.buffered()
     }
 }
 
