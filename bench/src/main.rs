@@ -1,6 +1,7 @@
 //! The Rust side of `scripts/bench` and of the DHT scenarios of `interop-tests`: a process that reads requests as lines of JSON on
 //! standard input and answers each with a line of JSON. `bench/js/worker.js` and `interop-tests/dht/node.js` are the same in
-//! JavaScript and say what each request means.
+//! JavaScript and say what each request means. A new measurement is a file here with a line in [`perform`], a file in
+//! `bench/js/ops`, and a file in `bench/js/measurements`.
 //!
 //! ```text
 //! intercom-bench worker             measurements
@@ -12,6 +13,7 @@ mod lines;
 mod mux;
 mod node;
 mod pow;
+mod serve;
 mod stream;
 mod swarm;
 
@@ -19,9 +21,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
 
 use dht_rpc::BootstrapNode;
-use hyperdht::{Dht, DhtOptions};
+use hyperdht::{Connection, Dht, DhtOptions};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Value, from_value, json};
 
 use crate::lines::{Answer, Failure};
 
@@ -51,81 +53,64 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What a worker is asked to do; see `bench/js/worker.js`.
-#[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-enum Op {
-    Swarm { bootstrap: String, topic: Option<String> },
-    Join { bootstrap: String, topic: String },
-    Serve { bootstrap: String, mode: Mode, kind: Option<mux::Kind> },
-    Stream { bootstrap: String, key: String, total: u64, chunk: usize },
-    Mux { bootstrap: String, key: String, count: u64, batch: u64, kind: mux::Kind },
-    Pow { bytes: usize, count: usize, difficulty: u32 },
+/// Performs what a worker is asked to do: one line for each operation, the same names as in `bench/js/ops`.
+async fn perform(op: &str, request: Value, lab: &mut Lab) -> Answer {
+    match op {
+        "swarm" => swarm::swarm(from_value(request)?, lab).await,
+        "join" => swarm::join(from_value(request)?).await,
+        "serve" => serve::serve(from_value(request)?, lab).await,
+        "stream" => stream::send(from_value(request)?, lab).await,
+        "mux" => mux::send(from_value(request)?, lab).await,
+        "pow" => pow::build(from_value(request)?),
+        _ => Err(format!("no operation {op}").into()),
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    Stream,
-    Mux,
+/// What the operations of one worker share.
+#[derive(Default)]
+struct Lab {
+    dht: Option<Dht>,
+    swarms: Vec<swarm::Swarm>,
+}
+
+impl Lab {
+    /// The one DHT node of this process.
+    async fn node(&mut self, bootstrap: &str) -> Result<&Dht, Failure> {
+        if self.dht.is_none() {
+            self.dht = Some(start(bootstrap).await?);
+        }
+        self.dht.as_ref().ok_or_else(|| "no DHT node".into())
+    }
+
+    /// A connection by a new key pair to the peer with this key in hex.
+    async fn connect(&mut self, bootstrap: &str, key: &str) -> Result<Connection, Failure> {
+        node::connect(self.node(bootstrap).await?, key).await
+    }
+}
+
+/// A request: its name, and the fields that its operation reads.
+#[derive(Deserialize)]
+struct Request {
+    op: String,
+    #[serde(flatten)]
+    fields: Value,
 }
 
 async fn worker() -> Result<(), Failure> {
     let mut lines = lines::Lines::new();
     lines::say(&json!({ "ready": true }));
-    let mut dht = None;
-    let mut swarms = Vec::new();
-    while let Some((id, op)) = lines.next::<Op>().await? {
-        let answer = run(op, &mut dht, &mut swarms).await;
+    let mut lab = Lab::default();
+    while let Some((id, request)) = lines.next::<Request>().await? {
+        let answer = perform(&request.op, request.fields, &mut lab).await;
         lines::answer(id, answer);
     }
     Ok(())
-}
-
-async fn run(op: Op, dht: &mut Option<Dht>, swarms: &mut Vec<swarm::Swarm>) -> Answer {
-    match op {
-        Op::Swarm { bootstrap, topic } => {
-            swarms.push(swarm::listening(&bootstrap, topic.as_deref()).await?);
-            Ok(json!({}))
-        }
-        Op::Join { bootstrap, topic } => swarm::time_to_connection(&bootstrap, &topic).await,
-        Op::Serve { bootstrap, mode, kind } => {
-            let dht = node(dht, &bootstrap).await?;
-            let (server, key) = node::listen(dht, crypto::KeyPair::generate()).await?;
-            tokio::spawn(async move {
-                while let Some(connection) = server.accept().await {
-                    match mode {
-                        Mode::Stream => drop(tokio::spawn(stream::take(connection))),
-                        Mode::Mux => drop(tokio::spawn(mux::take(connection, kind.unwrap_or(mux::Kind::Raw)))),
-                    }
-                }
-            });
-            Ok(json!({ "key": key }))
-        }
-        Op::Stream { bootstrap, key, total, chunk } => {
-            let connection = node::connect(node(dht, &bootstrap).await?, &key).await?;
-            stream::send(connection, total, chunk).await
-        }
-        Op::Mux { bootstrap, key, count, batch, kind } => {
-            let connection = node::connect(node(dht, &bootstrap).await?, &key).await?;
-            mux::send(connection, count, batch, kind).await
-        }
-        Op::Pow { bytes, count, difficulty } => pow::build(bytes, count, difficulty),
-    }
 }
 
 async fn startup(bootstrap: &str) -> Result<(), Failure> {
     let _swarm = swarm::listening(bootstrap, None).await?;
     lines::say(&json!({ "listening": true }));
     std::future::pending().await
-}
-
-/// The one DHT node of this process.
-async fn node<'a>(dht: &'a mut Option<Dht>, bootstrap: &str) -> Result<&'a Dht, Failure> {
-    if dht.is_none() {
-        *dht = Some(start(bootstrap).await?);
-    }
-    dht.as_ref().ok_or_else(|| "no DHT node".into())
 }
 
 /// A bootstrapped node on loopback.

@@ -7,7 +7,16 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::lines::{Answer, Failure};
-use crate::millis;
+use crate::{Lab, millis};
+
+#[derive(Deserialize)]
+pub(crate) struct Send {
+    bootstrap: String,
+    key: String,
+    count: u64,
+    batch: u64,
+    kind: Kind,
+}
 
 /// What the messages are.
 #[derive(Clone, Copy, Deserialize)]
@@ -56,8 +65,8 @@ pub(crate) async fn take(connection: Connection, kind: Kind) -> Result<(), Failu
 }
 
 /// Sends `count` messages, `batch` of them under one cork, and waits for the receiver's word.
-pub(crate) async fn send(connection: Connection, count: u64, batch: u64, kind: Kind) -> Answer {
-    let mux = Mux::new(connection);
+pub(crate) async fn send(Send { bootstrap, key, count, batch, kind }: Send, lab: &mut Lab) -> Answer {
+    let mux = Mux::new(lab.connect(&bootstrap, &key).await?);
     let mut channel = mux.open(ChannelOptions::new("bench"))?;
     loop {
         match channel.recv().await.ok_or("closed before it was open")? {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use crypto::KeyPair;
 use encoding::json::Value;
 use intercom::sidechannel::payload::Draft;
+use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -12,8 +13,15 @@ use tokio::time::Instant;
 use crate::hex;
 use crate::lines::Answer;
 
+#[derive(Deserialize)]
+pub(crate) struct Build {
+    bytes: usize,
+    count: usize,
+    difficulty: u32,
+}
+
 /// How long each of `count` messages of `bytes` bytes takes, in milliseconds.
-pub(crate) fn build(bytes: usize, count: usize, difficulty: u32) -> Answer {
+pub(crate) fn build(Build { bytes, count, difficulty }: Build) -> Answer {
     let keys = KeyPair::from_seed(&[1; 32]);
     let stop = AtomicBool::new(false);
     let mut all = Vec::with_capacity(count);

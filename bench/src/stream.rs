@@ -1,10 +1,19 @@
 //! Bytes through a connection: the first 8 say how many there are, and the receiver answers when it has them.
 
 use hyperdht::Connection;
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::lines::{Answer, Failure};
-use crate::millis;
+use crate::{Lab, millis};
+
+#[derive(Deserialize)]
+pub(crate) struct Send {
+    bootstrap: String,
+    key: String,
+    total: u64,
+    chunk: usize,
+}
 
 /// Receives what [`send`] sends.
 pub(crate) async fn take(mut connection: Connection) -> Result<(), Failure> {
@@ -24,7 +33,8 @@ pub(crate) async fn take(mut connection: Connection) -> Result<(), Failure> {
 }
 
 /// Sends `total` bytes in messages of `chunk` bytes, and waits for the receiver's word.
-pub(crate) async fn send(mut connection: Connection, total: u64, chunk: usize) -> Answer {
+pub(crate) async fn send(Send { bootstrap, key, total, chunk }: Send, lab: &mut Lab) -> Answer {
+    let mut connection = lab.connect(&bootstrap, &key).await?;
     let data = vec![1; chunk];
     let mut first = data.clone();
     first.get_mut(..8).ok_or("chunk too small")?.copy_from_slice(&total.to_le_bytes());

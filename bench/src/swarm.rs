@@ -2,13 +2,27 @@
 
 use hyperdht::Connection;
 use hyperswarm::{JoinOptions, SwarmOptions};
+use serde::Deserialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::lines::{Answer, Failure};
-use crate::{key, millis, options};
+use crate::{Lab, key, millis, options};
 
 /// A swarm on HyperDHT.
 pub(crate) type Swarm = hyperswarm::Swarm;
+
+#[derive(Deserialize)]
+pub(crate) struct Join {
+    bootstrap: String,
+    topic: Option<String>,
+}
+
+/// A swarm that is kept; see [`listening`].
+pub(crate) async fn swarm(Join { bootstrap, topic }: Join, lab: &mut Lab) -> Answer {
+    lab.swarms.push(listening(&bootstrap, topic.as_deref()).await?);
+    Ok(json!({}))
+}
 
 /// A swarm that listens and, if there is a topic, has announced itself under it.
 pub(crate) async fn listening(bootstrap: &str, topic: Option<&str>) -> Result<Swarm, Failure> {
@@ -29,9 +43,9 @@ pub(crate) async fn listening(bootstrap: &str, topic: Option<&str>) -> Result<Sw
 }
 
 /// From joining a topic to the first connection, by a new swarm.
-pub(crate) async fn time_to_connection(bootstrap: &str, topic: &str) -> Answer {
-    let swarm = new(bootstrap).await?;
-    let topic = key(topic)?;
+pub(crate) async fn join(Join { bootstrap, topic }: Join) -> Answer {
+    let swarm = new(&bootstrap).await?;
+    let topic = key(&topic.ok_or("no topic")?)?;
     let from = Instant::now();
     swarm.join(topic, JoinOptions { server: false, client: true, limit: None });
     let (connection, _) = swarm.next_connection().await.ok_or("destroyed")?;
