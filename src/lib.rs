@@ -13,3 +13,4 @@ pub mod identity;
 pub mod peer;
 pub mod sidechannel;
 pub mod terminal;
+pub mod ui;

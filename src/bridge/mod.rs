@@ -9,7 +9,7 @@ mod client;
 mod event;
 mod filter;
 mod handshake;
-mod origin;
+pub(crate) mod origin;
 mod queue;
 mod server;
 mod session;

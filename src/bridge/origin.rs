@@ -21,14 +21,16 @@ pub(crate) fn is_allowed(origin: Option<&str>, host: Option<&str>) -> bool {
     matches!((&page, host.and_then(Host::parse)), (Host::Address(page), Some(Host::Address(host))) if *page == host)
 }
 
-enum Host {
+/// The host that a header names.
+pub(crate) enum Host {
     Address(IpAddr),
+    /// In lower case.
     Name(String),
 }
 
 impl Host {
     /// The host of `host[:port]`.
-    fn parse(authority: &str) -> Option<Host> {
+    pub(crate) fn parse(authority: &str) -> Option<Host> {
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         if let Some(rest) = authority.strip_prefix('[') {
             let (address, port) = rest.split_once(']')?;
@@ -47,7 +49,7 @@ impl Host {
         }
     }
 
-    fn is_this_machine(&self) -> bool {
+    pub(crate) fn is_this_machine(&self) -> bool {
         match self {
             Host::Address(address) => address.is_loopback(),
             Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),

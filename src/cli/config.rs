@@ -15,7 +15,10 @@ use super::error::Failure;
 use super::flags::{self, Flag, Kind};
 use crate::bridge::parse_base64_json;
 
+mod ui;
+
 pub use crate::sidechannel::ENTRY_CHANNEL;
+pub use ui::UiConfig;
 
 /// The bootstrap key of the settlement network (main_settlement_bus `src/config/env.js`).
 pub const MSB_BOOTSTRAP: &str = "acbc3a4344d3a804101d40e53db1dda82b767646425af73599d4cd6577d69685";
@@ -63,6 +66,8 @@ pub struct PeerConfig {
     pub quiet: bool,
     /// The bridge, where it is on.
     pub bridge: Option<BridgeConfig>,
+    /// The web page, where it is on.
+    pub ui: Option<UiConfig>,
 }
 
 /// The sidechannel flags. Times in milliseconds, sizes in bytes; `None` leaves the sidechannel's own default.
@@ -223,6 +228,7 @@ impl PeerConfig {
         let quiet = inputs.switch("sidechannel-quiet", false);
         let subnet_bootstrap = inputs.text("subnet-bootstrap");
         let bridge = BridgeConfig::read(&mut inputs)?;
+        let ui = UiConfig::read(&mut inputs, bridge.is_some())?;
         let public = || DHT_BOOTSTRAP.map(str::to_owned).to_vec();
         let dht_bootstrap = inputs.nodes("peer-dht-bootstrap")?.unwrap_or_else(public);
         let msb_dht_bootstrap = inputs.nodes("msb-dht-bootstrap")?.unwrap_or_else(public);
@@ -250,6 +256,7 @@ impl PeerConfig {
             sidechannel,
             quiet,
             bridge,
+            ui,
         })
     }
 }

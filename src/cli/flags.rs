@@ -107,6 +107,11 @@ pub const GROUPS: &[Group] = &[
         flag("sc-bridge-cli", &["SC_BRIDGE_CLI"], Switch, "0|1", "let clients run terminal commands [default: 0]"),
         flag("sc-bridge-debug", &["SC_BRIDGE_DEBUG"], Switch, "0|1", "log what the bridge forwards, on stderr [default: 0]"),
     ]),
+    ("Web page", &[
+        flag("ui", &["INTERCOM_UI"], Switch, "0|1", "serve the web page, which talks to an SC-Bridge [default: 0]"),
+        flag("ui-host", &["UI_HOST"], Text, "HOST", "address to serve it at [default: 127.0.0.1]"),
+        flag("ui-port", &["UI_PORT"], Number, "PORT", "port to serve it at; 0: any free one [default: 5070]"),
+    ]),
 ];
 
 /// All flags, without their headings.

@@ -8,7 +8,7 @@ use hyperswarm::SwarmError;
 use super::key::Key;
 use crate::bridge::{BridgeOptions, DEFAULT_MAX_FRAME_BYTES};
 use crate::cli::banner::{self, Facts};
-use crate::cli::config::{BridgeConfig, PeerConfig, SidechannelConfig};
+use crate::cli::config::{BridgeConfig, PeerConfig, SidechannelConfig, UiConfig};
 use crate::cli::error::Failure;
 use crate::cli::output;
 use crate::cli::signals::{Signals, within_limits};
@@ -16,6 +16,7 @@ use crate::cli::store_lock::StoreLock;
 use crate::identity::Identity;
 use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
+use crate::ui::{Ui, UiOptions};
 
 /// Runs a peer until a signal comes.
 pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
@@ -46,6 +47,10 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
     let bridge_port = peer.bridge_addr().map(|addr| addr.port());
     let facts = Facts { public_key: &public_key, address: &address, bridge_port };
     banner::lines(&config, facts).iter().for_each(|line| output::line(line));
+    let ui = match &config.ui {
+        Some(ui) => Some(serve_ui(ui, &config, bridge_port).await?),
+        None => None,
+    };
 
     let running = async {
         key.saved().await?;
@@ -59,6 +64,7 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         () = peer.exit_asked() => {}
     }
     let close = async {
+        drop(ui);
         within_limits(async {
             peer.close().await;
             network.destroy().await;
@@ -68,6 +74,16 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         let _ = key.saved().await;
     };
     Ok(signals.closing(close).await)
+}
+
+/// Serves the web page, and says where.
+async fn serve_ui(ui: &UiConfig, config: &PeerConfig, bridge_port: Option<u16>) -> Result<Ui, Failure> {
+    let bridge = config.bridge.as_ref().zip(bridge_port).map(|(bridge, port)| (bridge.host.clone(), port));
+    let options = UiOptions { host: ui.host.clone(), port: ui.port, bridge };
+    let served =
+        Ui::listen(options).await.map_err(|error| cannot_listen("The web page", &ui.host, ui.port, "ui", &error))?;
+    output::line(&format!("Web page: http://{}", served.local_addr()));
+    Ok(served)
 }
 
 fn sidechannel_options(config: &PeerConfig) -> SidechannelOptions {
@@ -122,16 +138,21 @@ fn bridge_options(bridge: &BridgeConfig, config: &PeerConfig, identity: &Identit
 
 fn bridge_failure(config: &PeerConfig, error: &std::io::Error) -> Failure {
     let (host, port) = config.bridge.as_ref().map_or(("", 0), |bridge| (bridge.host.as_str(), bridge.port));
-    let (what, remedy) = match error.kind() {
+    cannot_listen("SC-Bridge", host, port, "sc-bridge", error)
+}
+
+/// Why `what`, whose flags begin with `flags`, does not listen, and what helps.
+fn cannot_listen(what: &str, host: &str, port: u16, flags: &str, error: &std::io::Error) -> Failure {
+    let (why, remedy) = match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            ("the port is in use".into(), "stop what listens there, or choose another with --sc-bridge-port")
+            ("the port is in use".to_owned(), format!("stop what listens there, or choose another with --{flags}-port"))
         }
         std::io::ErrorKind::PermissionDenied => {
-            ("that is not permitted".into(), "choose a port above 1023 with --sc-bridge-port")
+            ("that is not permitted".to_owned(), format!("choose a port above 1023 with --{flags}-port"))
         }
-        _ => (error.to_string(), "check --sc-bridge-host and --sc-bridge-port"),
+        _ => (error.to_string(), format!("check --{flags}-host and --{flags}-port")),
     };
-    Failure::failed(format!("SC-Bridge failed to start: cannot listen at {host}:{port}: {what}; {remedy}"))
+    Failure::failed(format!("{what} failed to start: cannot listen at {host}:{port}: {why}; {remedy}"))
 }
 
 /// Nodes of the DHT, which the configuration has checked.
