@@ -196,6 +196,27 @@ async fn destroy_is_told_even_when_its_packet_is_lost() {
     assert_eq!(b.read_chunk().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
+/// A peer that ended first and acknowledged everything but the end is taken for one that forgot the stream; when it did
+/// not, it still hears the end.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_lost_for_seconds_arrives_from_a_finished_stream() {
+    let Pair { net, a, b, .. } = pair(9, Link::default(), (0, 0));
+    a.write(block(0, 10)).await.unwrap();
+    b.write(block(0, 10)).await.unwrap();
+    a.read_chunk().await.unwrap();
+    b.read_chunk().await.unwrap();
+    a.write_end();
+    assert_eq!(b.read_chunk().await.unwrap(), None);
+    net.set_link(B, A, Link { loss: 1.0, ..Link::default() });
+    b.write_end();
+    assert_eq!(b.closed().await, Ok(()));
+    assert_eq!(a.close_reason(), None);
+    net.set_link(B, A, Link::default());
+    let end = tokio::time::timeout(Duration::from_secs(10), a.read_chunk()).await;
+    assert_eq!(end.expect("the end is said again").unwrap(), None);
+    assert_eq!(a.closed().await, Ok(()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_last_acknowledgement_does_not_fail_the_close() {
     for (from, to) in [(A, B), (B, A)] {

@@ -225,6 +225,9 @@ impl StreamState {
 
     /// A stream that is over still helps a peer that missed the news.
     fn answer_late(&mut self, reason: CloseReason, header: &Header) {
+        if packet::unwrap_seq(self.out.next(), header.ack) == self.out.next() {
+            self.farewell_at = None;
+        }
         match reason {
             CloseReason::Finished if header.flags & (flags::DATA | flags::END | flags::HEARTBEAT) != 0 => {
                 self.ack_owed = true;

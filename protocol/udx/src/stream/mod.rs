@@ -221,6 +221,8 @@ pub struct StreamState {
     pacer: Pacer,
     mtu: MtuSearch,
     linger_answers: u8,
+    /// A finished stream whose end nobody acknowledged says it once more then.
+    farewell_at: Option<Micros>,
     stats: Stats,
 }
 
@@ -267,6 +269,7 @@ impl StreamState {
             pacer: Pacer::new(),
             mtu: MtuSearch::new(config.mtu_limit),
             linger_answers: 0,
+            farewell_at: None,
             stats: Stats::default(),
         }
     }

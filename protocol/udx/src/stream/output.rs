@@ -46,6 +46,12 @@ impl StreamState {
                 let bits = if reason == CloseReason::Destroyed { flags::DESTROY } else { 0 };
                 Some(self.put_plain(path, bits, buffer))
             }
+            Life::Lingering(..) if self.farewell_at.is_some_and(|at| at <= micros) => {
+                self.farewell_at = Some(micros + 2 * self.rtt.rto());
+                let header = self.header(path.remote_id, flags::END, 0, self.out.next() - 1);
+                buffer.extend_from_slice(&header.encode());
+                Some(Transmit { path, segment_size: buffer.len() })
+            }
             Life::Lingering(..) | Life::Gone(_) => None,
         };
         if transmit.is_some() {

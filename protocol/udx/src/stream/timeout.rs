@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Life, Micros, StreamState};
+use super::{LINGER, Life, Micros, StreamState};
 use crate::congestion::Recovery;
 use crate::error::CloseReason;
 
@@ -21,7 +21,7 @@ impl StreamState {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         if let Life::Lingering(_, until) = self.life {
-            return Some(self.instant(until));
+            return Some(self.instant(self.farewell_at.map_or(until, |at| at.min(until))));
         }
         [self.rto_at, self.reorder_at, self.tail_at, self.probe_at, self.pace_at, self.trim_at]
             .into_iter()
@@ -78,7 +78,9 @@ impl StreamState {
         first.strikes += 1;
         let strikes = first.strikes;
         if strikes >= END_STRIKES && self.only_end_unacked() {
-            return self.close(CloseReason::Finished, None);
+            self.close(CloseReason::Finished, Some(now + LINGER));
+            self.farewell_at = Some(now);
+            return;
         }
         if strikes >= MAX_STRIKES {
             return self.close(CloseReason::TimedOut, None);
