@@ -10,6 +10,7 @@
 pub mod bridge;
 pub mod cli;
 pub mod identity;
+pub mod intersplit;
 pub mod peer;
 pub mod sidechannel;
 pub mod terminal;

@@ -39,6 +39,8 @@ impl Player {
             bridge: Some(bridge),
             commands: true,
             quiet: false,
+            expenses: None,
+            verified_rooms: Default::default(),
         };
         let peer = Peer::start(options, Arc::new(network.clone())).await.expect("a free port");
         let address = peer.bridge_addr().expect("is on");
@@ -184,5 +186,29 @@ async fn the_terminal_answers_over_the_bridge() {
     assert_eq!(run("/exit").await.0, ["Exiting..."]);
     tokio::time::timeout(PATIENCE, peer.peer.exit_asked()).await.expect("the peer is asked to end");
     peer.leave().await;
+    testnet.destroy().await;
+}
+
+#[tokio::test]
+async fn an_expense_reaches_the_other_peer_and_its_terminal_shows_it() {
+    let testnet = Testnet::new(3).await.expect("loopback");
+    let mut alice = Player::join(&testnet, SidechannelOptions::default()).await;
+    let mut bob = Player::join(&testnet, SidechannelOptions::default()).await;
+    alice.connected(1).await;
+    bob.connected(1).await;
+    let add = r#"{"id":2,"type":"expense_add","payer":"Alice","amount":"30","split":"alice,bob,carol"}"#;
+    let added = alice.ask(add).await;
+    assert_eq!(added.get("broadcasted"), Some(&true.into()), "{added}");
+    let event = bob.event().await;
+    assert_eq!(event.get("message").and_then(|message| message.get("event")), added.get("event"));
+    let balance = r#"{"id":3,"type":"expense_balance"}"#;
+    let account = bob.ask(balance).await;
+    assert_eq!(account, alice.ask(balance).await);
+
+    let shown = bob.ask(r#"{"id":4,"type":"cli","command":"/expense_balance"}"#).await;
+    let lines = r#"["[expense:0000intercom] entries=1 total=30.00","- balances:","  alice: +20.00","  bob: -10.00","  carol: -10.00","- settlements:","  bob -> alice: 10.00","  carol -> alice: 10.00"]"#;
+    assert_eq!(shown.get("output").map(Value::to_string).as_deref(), Some(lines));
+    bob.leave().await;
+    alice.leave().await;
     testnet.destroy().await;
 }

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use encoding::json::Value;
+use encoding::json::{Object, Value};
 
 /// A future that a [`Backend`] hands out.
 pub type Operation<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -48,6 +48,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Takes an invite and a welcome for a channel, where they are valid.
     fn accept_invite(&self, channel: &str, invite: Option<&Value>, welcome: Option<&Value>);
+
+    /// Answers an `expense_*` command, by its type: the reply, or the text of an error.
+    fn expenses(&self, kind: &str, message: &Value) -> Operation<Result<Object, String>> {
+        let _ = (kind, message);
+        Box::pin(async { Err("Expense split app not initialized.".into()) })
+    }
 }
 
 /// The terminal as the bridge sees it: runs one line and hands back what it printed.

@@ -27,6 +27,9 @@ const MAX_FILTER_BYTES: usize = 4096;
 /// What JavaScript throws where an object with a `toString` of its own is made text.
 const NO_PRIMITIVE: &str = "Cannot convert object to primitive value";
 
+/// What a client is told whose command did not come to its end.
+const INTERRUPTED: &str = "The peer stops.";
+
 /// One client's side of the bridge.
 pub(crate) struct Session {
     shared: Arc<Shared>,
@@ -118,9 +121,12 @@ impl Session {
                 reply.send(Object::new().with("type", "info").with("info", info));
             }
             Some(
-                "expense_add" | "expense_list" | "expense_balance" | "expense_clear" | "expense_export"
-                | "expense_persist" | "expense_restore",
-            ) => return Err("Expense split app not initialized.".into()),
+                kind @ ("expense_add" | "expense_list" | "expense_balance" | "expense_clear" | "expense_export"
+                | "expense_persist" | "expense_restore"),
+            ) => {
+                let answer = self.shared.backend.expenses(kind, message);
+                reply.send(finish(answer).await.unwrap_or_else(|| Err(INTERRUPTED.into()))?);
+            }
             _ => {
                 let unknown = match message.get("type") {
                     Some(value) => text(value)?,
@@ -162,7 +168,7 @@ impl Session {
             }
             (invite, None) => invite,
         };
-        if !finish(backend.broadcast(&name, body, invite)).await {
+        if finish(backend.broadcast(&name, body, invite)).await != Some(true) {
             return Err("Send denied (invite required or invalid).".into());
         }
         reply.send(Object::new().with("type", "sent").with("channel", channel));
@@ -216,7 +222,7 @@ impl Session {
         let name = channel.to_str_lossy();
         let via_name = via.as_ref().map(JsString::to_str_lossy);
         let requested = self.shared.backend.request_open(&name, via_name.as_deref(), invite, welcome);
-        if !finish(requested).await {
+        if finish(requested).await != Some(true) {
             return Err("Open request denied (invalid input or missing invite/welcome).".into());
         }
         reply.send(Object::new().with("type", "open_requested").with("channel", channel).with("via", via));
@@ -260,11 +266,11 @@ impl Session {
     }
 }
 
-/// Waits for an operation, which is done to its end even if nobody waits any more.
-async fn finish(mut operation: Operation<bool>) -> bool {
+/// Waits for an operation, which is done to its end even if nobody waits any more. `None` if the peer stops meanwhile.
+async fn finish<T: Send + 'static>(mut operation: Operation<T>) -> Option<T> {
     match poll_once(&mut operation).await {
-        Some(done) => done,
-        None => tokio::spawn(operation).await.unwrap_or(false),
+        Some(done) => Some(done),
+        None => tokio::spawn(operation).await.ok(),
     }
 }
 

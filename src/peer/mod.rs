@@ -8,6 +8,7 @@ mod network;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use encoding::json::{Value, to_js_string};
@@ -19,9 +20,11 @@ use tracing::warn;
 
 use crate::bridge::{Bridge, BridgeOptions, Commands};
 use crate::identity::Identity;
+use crate::intersplit::{InterSplit, InterSplitOptions, VerifiedRooms};
 use crate::sidechannel::{Clock, Console, Network, Sidechannel, SidechannelMessage, SidechannelOptions};
 use crate::terminal::Terminal;
 
+use backend::Services;
 pub use network::{NetworkOptions, SwarmNetwork};
 
 /// How a peer is set up.
@@ -37,11 +40,16 @@ pub struct PeerOptions {
     pub commands: bool,
     /// Where no bridge takes the messages, do not print them either.
     pub quiet: bool,
+    /// The file of the expenses; `None` keeps them in memory only.
+    pub expenses: Option<PathBuf>,
+    /// Rooms in which only expenses count whose author's signature holds.
+    pub verified_rooms: VerifiedRooms,
 }
 
 /// A running peer.
 pub struct Peer {
     sidechannel: Sidechannel,
+    expenses: InterSplit,
     bridge: Option<Arc<Bridge>>,
     forwarding: JoinHandle<()>,
     exit: Arc<Notify>,
@@ -56,16 +64,28 @@ impl Peer {
         let console = options.sidechannel.console.clone();
         let clock = options.sidechannel.clock.clone();
         let keys = options.identity.key_pair().clone();
+        let expenses = InterSplitOptions {
+            default_channel: options.sidechannel.entry_channel.clone(),
+            path: options.expenses,
+            keys: keys.clone(),
+            address: options.identity.address(),
+            verified: options.verified_rooms,
+            owner_keys: options.sidechannel.owner_keys.clone(),
+            clock: clock.clone(),
+        };
         let sidechannel = Sidechannel::start(options.sidechannel, keys, network);
+        let expenses = InterSplit::open(expenses, Arc::new(sidechannel.clone()));
         let messages = sidechannel.messages();
         let exit = Arc::new(Notify::new());
         let bridge = match options.bridge {
             Some(bridge) => {
                 let terminal = options.commands.then(|| {
-                    let terminal = Terminal::new(sidechannel.clone(), options.identity, console.clone(), exit.clone());
+                    let terminal = Terminal::new(sidechannel.clone(), options.identity, console.clone(), exit.clone())
+                        .with_expenses(expenses.clone());
                     Arc::new(terminal) as Arc<dyn Commands>
                 });
-                Some(Arc::new(Bridge::listen(bridge, Arc::new(sidechannel.clone()), terminal).await?))
+                let services = Services { sidechannel: sidechannel.clone(), expenses: expenses.clone() };
+                Some(Arc::new(Bridge::listen(bridge, Arc::new(services), terminal).await?))
             }
             None => None,
         };
@@ -74,13 +94,18 @@ impl Peer {
             None if options.quiet => Sink::Nowhere,
             None => Sink::Console(console),
         };
-        let forwarding = tokio::spawn(forward(messages, sink));
-        Ok(Peer { sidechannel, bridge, forwarding, exit })
+        let forwarding = tokio::spawn(forward(messages, expenses.clone(), sink));
+        Ok(Peer { sidechannel, expenses, bridge, forwarding, exit })
     }
 
     /// Its sidechannel.
     pub fn sidechannel(&self) -> &Sidechannel {
         &self.sidechannel
+    }
+
+    /// Its expenses.
+    pub fn expenses(&self) -> &InterSplit {
+        &self.expenses
     }
 
     /// Where the bridge listens.
@@ -105,6 +130,8 @@ impl Peer {
         }
         self.sidechannel.shutdown().await;
         self.forwarding.abort();
+        // A disk that takes nothing has been complained of.
+        let _ = self.expenses.flush().await;
     }
 }
 
@@ -121,16 +148,19 @@ enum Sink {
     Nowhere,
 }
 
-async fn forward(mut messages: Receiver<Arc<SidechannelMessage>>, sink: Sink) {
+async fn forward(mut messages: Receiver<Arc<SidechannelMessage>>, expenses: InterSplit, sink: Sink) {
     loop {
         match messages.recv().await {
-            Ok(message) => match &sink {
-                Sink::Bridge(bridge, clock) => {
-                    bridge.publish(&message.channel, &message.payload, clock.now() as f64);
+            Ok(message) => {
+                let taken = expenses.receive(&message.channel, &message.payload);
+                match &sink {
+                    Sink::Bridge(bridge, clock) => {
+                        bridge.publish(&message.channel, &message.payload, clock.now() as f64);
+                    }
+                    Sink::Console(console) if !taken => console.line(&line(&message)),
+                    Sink::Console(_) | Sink::Nowhere => {}
                 }
-                Sink::Console(console) => console.line(&line(&message)),
-                Sink::Nowhere => {}
-            },
+            }
             Err(RecvError::Lagged(missed)) => warn!("{missed} received messages were lost: they came too fast"),
             Err(RecvError::Closed) => return,
         }

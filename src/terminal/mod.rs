@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::bridge::{CommandOutput, Commands, Operation, parse_base64_json};
 use crate::identity::Identity;
+use crate::intersplit::{self, InterSplit};
 use crate::sidechannel::{Console, SendOptions, Sidechannel};
 
 pub use tokens::Arguments;
@@ -61,6 +62,7 @@ pub struct Terminal {
     identity: Identity,
     console: Console,
     exit: Arc<Notify>,
+    expenses: Option<InterSplit>,
 }
 
 /// Prints, and keeps what was printed.
@@ -75,13 +77,25 @@ impl Printed {
         self.console.line(&line);
         self.lines.push(line);
     }
+
+    /// Prints a text that may have several lines, and is one piece of output.
+    fn text(&mut self, text: String) {
+        text.lines().for_each(|line| self.console.line(line));
+        self.lines.push(text);
+    }
 }
 
 impl Terminal {
     /// A terminal of this sidechannel and identity, which prints to `console`; `exit` is notified when a command asks the peer to
     /// end.
     pub fn new(sidechannel: Sidechannel, identity: Identity, console: Console, exit: Arc<Notify>) -> Terminal {
-        Terminal { sidechannel, identity, console, exit }
+        Terminal { sidechannel, identity, console, exit, expenses: None }
+    }
+
+    /// With the commands of these expenses.
+    #[must_use]
+    pub fn with_expenses(self, expenses: InterSplit) -> Terminal {
+        Terminal { expenses: Some(expenses), ..self }
     }
 
     async fn command(&self, line: &str, out: &mut Printed) -> Result<(), String> {
@@ -107,7 +121,10 @@ impl Terminal {
                     .with("connectionCount", self.sidechannel.connection_count());
                 out.line(Value::from(stats).to_string());
             }
-            _ if line.starts_with("/expense_") => out.line("Expense split app not initialized."),
+            _ if intersplit::commands::COMMANDS.iter().any(|name| line.starts_with(name)) => match &self.expenses {
+                Some(expenses) => drop(intersplit::commands::run(expenses, line, &mut |text| out.text(text)).await?),
+                None => out.line("Expense split app not initialized."),
+            },
             _ if line.starts_with("/print") => {
                 let text = Arguments::parse(line)?.pick(&["text"]).map(|text| text.unwrap_or("null").to_owned());
                 out.line(text.unwrap_or_else(|| "undefined".into()));

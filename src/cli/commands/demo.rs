@@ -140,6 +140,8 @@ async fn start(name: &'static str, bootstrap: SocketAddrV4) -> anyhow::Result<Pl
         }),
         commands: false,
         quiet: true,
+        expenses: None,
+        verified_rooms: Default::default(),
         identity: identity.clone(),
     };
     let peer = Peer::start(options, Arc::new(network.clone())).await?;

@@ -39,6 +39,8 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         bridge: config.bridge.as_ref().map(|bridge| bridge_options(bridge, &config, identity)),
         commands: config.bridge.as_ref().is_some_and(|bridge| bridge.cli),
         quiet: config.quiet,
+        expenses: Some(config.peer_store.join(crate::intersplit::SNAPSHOT_FILE)),
+        verified_rooms: Default::default(),
         identity: identity.clone(),
     };
     let peer = Peer::start(options, key.guard(network.clone())).await;

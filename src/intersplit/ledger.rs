@@ -1,0 +1,175 @@
+//! The rooms and their expenses, in memory.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use encoding::json::{JsString, Object, Value, stringified_len};
+use indexmap::IndexMap;
+
+use super::event::Expense;
+use super::proof::Proof;
+use super::summary::Summary;
+
+/// How many rooms there are at most. A peer can open one with a message on a channel that is joined here.
+pub const MAX_ROOMS: usize = 1_024;
+
+/// What the expenses of one room may cost, in bytes of JSON and [`ENTRY_OVERHEAD`] each.
+pub const MAX_ROOM_BYTES: usize = 16 << 20;
+
+/// What the expenses of all rooms may cost.
+pub const MAX_LEDGER_BYTES: usize = 64 << 20;
+
+/// Own expenses are taken so far beyond these bounds, so that others cannot fill a room against its members.
+const OWN_RESERVE: usize = 1 << 20;
+
+/// What an expense costs beside its text.
+const ENTRY_OVERHEAD: usize = 512;
+
+/// An expense, and what shows who wrote it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The expense.
+    pub expense: Expense,
+    /// Its author's signed message. `None`: it came without a signature that holds.
+    pub proof: Option<Proof>,
+    cost: usize,
+}
+
+impl Entry {
+    /// An entry for the ledger.
+    pub(super) fn new(expense: Expense, proof: Option<Proof>) -> Arc<Entry> {
+        let text = stringified_len(&expense.to_value().into());
+        let cost = ENTRY_OVERHEAD + text + proof.as_ref().map_or(0, Proof::size);
+        Arc::new(Entry { expense, proof, cost })
+    }
+}
+
+/// What became of an expense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Insertion {
+    /// It is new.
+    Added,
+    /// An expense with its id was there.
+    Duplicate,
+    /// There is no room for it: why.
+    Full(&'static str),
+}
+
+/// All rooms, in the order in which they were opened.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    rooms: IndexMap<JsString, Room>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    /// In the order of arrival.
+    entries: Vec<Arc<Entry>>,
+    seen: HashSet<JsString>,
+    bytes: usize,
+}
+
+impl Ledger {
+    /// Adds an expense to a room, unless it is there. `own`: it is from here.
+    pub(super) fn insert(&mut self, channel: &JsString, entry: Arc<Entry>, own: bool) -> Insertion {
+        let reserve = if own { OWN_RESERVE } else { 0 };
+        match self.rooms.get(channel) {
+            Some(room) if room.seen.contains(&entry.expense.tx_id) => return Insertion::Duplicate,
+            Some(room) if room.bytes + entry.cost > MAX_ROOM_BYTES + reserve => return Insertion::Full("this room"),
+            None if self.rooms.len() >= MAX_ROOMS => return Insertion::Full("too many rooms"),
+            _ => {}
+        }
+        if self.bytes + entry.cost > MAX_LEDGER_BYTES + reserve {
+            return Insertion::Full("all rooms together");
+        }
+        let room = self.rooms.entry(channel.clone()).or_default();
+        room.seen.insert(entry.expense.tx_id.clone());
+        room.bytes += entry.cost;
+        self.bytes += entry.cost;
+        room.entries.push(entry);
+        Insertion::Added
+    }
+
+    /// Takes an expense out again.
+    pub(super) fn remove(&mut self, channel: &JsString, tx_id: &JsString) {
+        self.retain(channel, |entry| entry.expense.tx_id != *tx_id);
+    }
+
+    /// Keeps the expenses of a room that `keep` says; how many are gone.
+    pub(super) fn retain(&mut self, channel: &JsString, keep: impl Fn(&Entry) -> bool) -> usize {
+        let Some(room) = self.rooms.get_mut(channel) else { return 0 };
+        let before = room.entries.len();
+        room.entries.retain(|entry| keep(entry));
+        room.seen = room.entries.iter().map(|entry| entry.expense.tx_id.clone()).collect();
+        let bytes = room.entries.iter().map(|entry| entry.cost).sum();
+        self.bytes = self.bytes - room.bytes + bytes;
+        room.bytes = bytes;
+        before - room.entries.len()
+    }
+
+    /// Forgets a room; whether there was one.
+    pub(super) fn clear(&mut self, channel: &JsString) -> bool {
+        let room = self.rooms.shift_remove(channel);
+        self.bytes -= room.as_ref().map_or(0, |room| room.bytes);
+        room.is_some()
+    }
+
+    /// Adds expenses to a room, which is opened, and brings all in the order of their times. With `replace` the room is emptied
+    /// before, what it knew of signatures kept. How many are new, and how many there are.
+    pub(super) fn import(&mut self, channel: &JsString, expenses: Vec<Expense>, replace: bool) -> (usize, usize) {
+        let full = self.rooms.len() >= MAX_ROOMS;
+        let known: IndexMap<JsString, Arc<Entry>> = match self.rooms.get_mut(channel) {
+            Some(room) if replace => {
+                self.bytes -= std::mem::take(&mut room.bytes);
+                room.seen.clear();
+                room.entries.drain(..).map(|entry| (entry.expense.tx_id.clone(), entry)).collect()
+            }
+            None if !full => {
+                self.rooms.insert(channel.clone(), Room::default());
+                IndexMap::new()
+            }
+            _ => IndexMap::new(),
+        };
+        let mut added = 0;
+        for expense in expenses {
+            let entry = match known.get(&expense.tx_id) {
+                Some(entry) if entry.expense == expense => entry.clone(),
+                _ => Entry::new(expense, None),
+            };
+            added += usize::from(self.insert(channel, entry, true) == Insertion::Added);
+        }
+        let Some(room) = self.rooms.get_mut(channel) else { return (added, 0) };
+        sort(&mut room.entries);
+        (added, room.entries.len())
+    }
+
+    /// The expenses of a room in the order of their times; of the same time, in that of arrival.
+    pub(super) fn list(&self, channel: &JsString) -> Vec<Arc<Entry>> {
+        let mut entries = self.rooms.get(channel).map(|room| room.entries.clone()).unwrap_or_default();
+        sort(&mut entries);
+        entries
+    }
+
+    /// Every room that has expenses, with these as [`list`](Self::list) has them.
+    pub(super) fn rooms(&self) -> Vec<(JsString, Vec<Arc<Entry>>)> {
+        let channels = self.rooms.iter().filter(|(_, room)| !room.entries.is_empty());
+        channels.map(|(channel, _)| (channel.clone(), self.list(channel))).collect()
+    }
+}
+
+fn sort(entries: &mut [Arc<Entry>]) {
+    // Times are finite, and zero is zero whatever its sign: as `a.ts - b.ts` in JavaScript.
+    entries.sort_by(|a, b| a.expense.ts.partial_cmp(&b.expense.ts).unwrap_or(std::cmp::Ordering::Equal));
+}
+
+/// A room's account.
+pub(super) fn summarize(channel: JsString, entries: &[Arc<Entry>]) -> Summary {
+    Summary::of(channel, entries.iter().map(|entry| &entry.expense))
+}
+
+/// A room as it is stored and persisted.
+pub(super) fn snapshot(channel: &JsString, entries: &[Arc<Entry>]) -> Object {
+    let events = entries.iter().map(|entry| Value::from(entry.expense.to_value()));
+    Object::new().with("channel", channel.clone()).with("version", 1).with("events", events.collect::<Vec<_>>())
+}

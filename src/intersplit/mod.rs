@@ -1,0 +1,285 @@
+//! InterSplit: shared expenses of the members of a channel, who owes what, and who pays whom.
+//!
+//! Every channel has a room, a ledger of expenses that peers add by messages of the application [`APP_KEY`]. All peers of a
+//! channel that got the same expenses show the same balances and payments, JavaScript peers among them.
+//!
+//! ```
+//! use encoding::json::parse;
+//! use intercom::intersplit::{Expense, Summary};
+//!
+//! let event = parse(r#"{"txId":"t1","payer":"Alice","amountCents":1000,"split":["alice","bob","carol"],"ts":3}"#)?;
+//! let dinner = Expense::read(Some(&event), 0).expect("nothing throws").expect("a valid expense");
+//! let summary = Summary::of("trip".into(), [&dinner].into_iter());
+//! assert_eq!(summary.balances[0].cents, 666.0);
+//! assert_eq!(summary.settlements[0].from, "bob");
+//! assert_eq!(summary.settlements[0].amount_cents, 333.0);
+//! # Ok::<(), encoding::json::JsonError>(())
+//! ```
+//!
+//! The parts: `event` reads expenses and `amount` money; `ledger` keeps the rooms, `proof` who wrote what; `summary` makes
+//! balances and payments, in the order of names that `collation` knows; `export`, `messages` (SC-Bridge) and `commands` (terminal)
+//! show them; `snapshot` is the file, and `saver` says when it is written. Formats and rules are those of Intercom's
+//! `features/expense-split/index.js`.
+
+mod amount;
+mod collation;
+pub mod commands;
+mod error;
+mod event;
+pub mod export;
+mod iso_time;
+mod ledger;
+mod messages;
+mod proof;
+mod room;
+mod saver;
+mod snapshot;
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crypto::KeyPair;
+use encoding::json::{JsString, Object, Value};
+use parking_lot::Mutex;
+use tracing::{debug, warn};
+
+use crate::sidechannel::Clock;
+pub use amount::{MAX_CENTS, format_cents, parse_amount};
+pub use error::{InterSplitError, Throw};
+pub use event::Expense;
+pub use ledger::{Entry, MAX_LEDGER_BYTES, MAX_ROOM_BYTES, MAX_ROOMS};
+use ledger::{Insertion, Ledger};
+pub use proof::Proof;
+pub use room::{Added, Draft, Imported, Outlet};
+use saver::Saver;
+use snapshot::RoomSnapshot;
+pub use snapshot::SNAPSHOT_FILE;
+pub use summary::{Balance, Settlement, Summary};
+
+/// By what messages of this application are known.
+pub const APP_KEY: &str = "expense_split_v1";
+
+/// How InterSplit is set up.
+#[derive(Debug, Clone)]
+pub struct InterSplitOptions {
+    /// The room where none is named.
+    pub default_channel: String,
+    /// The file of all rooms; `None` keeps them in memory only.
+    pub path: Option<PathBuf>,
+    /// Signs own expenses.
+    pub keys: KeyPair,
+    /// The own address, which own expenses bear.
+    pub address: String,
+    /// Rooms in which only expenses count whose author's signature holds, and only the owner, or an author what is its own, may
+    /// clear.
+    pub verified: VerifiedRooms,
+    /// The owners of channels: public keys in hex, by channel.
+    pub owner_keys: BTreeMap<String, String>,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// Which rooms are strict. JavaScript peers know no such rooms: they count everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum VerifiedRooms {
+    /// None.
+    #[default]
+    None,
+    /// These.
+    Named(Vec<String>),
+    /// All.
+    All,
+}
+
+impl VerifiedRooms {
+    /// The rooms of a list of names, in which `*` means all.
+    pub fn of(names: Vec<String>) -> VerifiedRooms {
+        match names {
+            names if names.is_empty() => VerifiedRooms::None,
+            names if names.iter().any(|name| name == "*") => VerifiedRooms::All,
+            names => VerifiedRooms::Named(names),
+        }
+    }
+
+    fn contains(&self, channel: &JsString) -> bool {
+        match self {
+            VerifiedRooms::None => false,
+            VerifiedRooms::Named(names) => names.iter().any(|name| *channel == name.as_str()),
+            VerifiedRooms::All => true,
+        }
+    }
+}
+
+/// The ledgers of all rooms. Clones are handles of the same.
+#[derive(Clone)]
+pub struct InterSplit(Arc<Inner>);
+
+struct Inner {
+    options: InterSplitOptions,
+    outlet: Arc<dyn Outlet>,
+    ledger: Mutex<Ledger>,
+    /// None without a file.
+    saver: Option<Saver>,
+}
+
+impl InterSplit {
+    /// Opens the ledgers that the file holds. `outlet` takes the messages that are sent.
+    ///
+    /// A file that cannot be read is put aside, under a name that ends with `.damaged`, so that it is not overwritten.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn open(options: InterSplitOptions, outlet: Arc<dyn Outlet>) -> InterSplit {
+        let mut ledger = Ledger::default();
+        let mut writer = None;
+        let mut saver = None;
+        if let Some(path) = &options.path {
+            match snapshot::load(path, &options.default_channel, options.clock.now()) {
+                Ok(rooms) => rooms.into_iter().for_each(|room| {
+                    ledger.import(&room.channel, room.expenses, true);
+                }),
+                Err(error) => {
+                    let aside = path.with_extension("json.damaged");
+                    warn!("cannot read {}: {error}; kept as {}", path.display(), aside.display());
+                    let _ = std::fs::rename(path, aside);
+                }
+            }
+            let (saves, writes) = Saver::new();
+            (saver, writer) = (Some(saves), Some(writes));
+        }
+        let inner = Arc::new(Inner { options, outlet, ledger: Mutex::new(ledger), saver });
+        if let Some(writer) = writer {
+            tokio::spawn(writer.run(Arc::downgrade(&inner)));
+        }
+        InterSplit(inner)
+    }
+
+    /// Takes a message of a channel; `false` if it is not of this application.
+    pub fn receive(&self, channel: &str, payload: &Value) -> bool {
+        let Some(message) = payload.get("message") else { return false };
+        if message.get("app").and_then(Value::as_str) != Some(APP_KEY) {
+            return false;
+        }
+        let room = self.resolve(&channel.into());
+        match message.get("type").and_then(Value::as_str) {
+            Some("expense_add") => self.receive_add(&room, payload, message.get("event")),
+            Some("expense_clear") => self.receive_clear(&room, payload),
+            _ => return false,
+        }
+        true
+    }
+
+    fn receive_add(&self, room: &JsString, payload: &Value, event: Option<&Value>) {
+        let proof = Proof::of(payload, room);
+        if proof.is_none() && self.is_strict(room) {
+            return debug!("an expense in {room} does not count: its author's signature does not hold");
+        }
+        match Expense::read(event, self.now()) {
+            Ok(Some(expense)) => match self.0.ledger.lock().insert(room, Entry::new(expense, proof), false) {
+                Insertion::Added => self.changed(),
+                Insertion::Duplicate => {}
+                Insertion::Full(what) => warn!("an expense in {room} is not kept: the ledger is full ({what})"),
+            },
+            Ok(None) => debug!("an expense in {room} is not valid"),
+            Err(error) => debug!("an expense in {room} is not valid: {error}"),
+        }
+    }
+
+    fn receive_clear(&self, room: &JsString, payload: &Value) {
+        if !self.is_strict(room) {
+            self.0.ledger.lock().clear(room);
+            return self.changed();
+        }
+        match Proof::of(payload, room) {
+            Some(proof) => {
+                self.clear_by(room, &proof.author);
+            }
+            None => debug!("{room} is not cleared: the signature does not hold"),
+        }
+    }
+
+    /// Clears what `author` may clear of a strict room: all of it as its owner, else its own expenses. How many are gone.
+    fn clear_by(&self, room: &JsString, author: &str) -> usize {
+        let owner = self.owner(room).is_some_and(|owner| owner == author);
+        let of_author = |entry: &Entry| entry.proof.as_ref().is_some_and(|proof| proof.author == author);
+        let gone = self.0.ledger.lock().retain(room, |entry| !owner && !of_author(entry));
+        if gone > 0 {
+            self.changed();
+        }
+        gone
+    }
+
+    /// The expenses of a room that count, in the order of their times.
+    pub fn list(&self, channel: &JsString) -> Vec<Arc<Entry>> {
+        let room = self.resolve(channel);
+        let mut entries = self.0.ledger.lock().list(&room);
+        if self.is_strict(&room) {
+            entries.retain(|entry| entry.proof.is_some());
+        }
+        entries
+    }
+
+    /// A room's account.
+    pub fn summary(&self, channel: &JsString) -> Summary {
+        ledger::summarize(self.resolve(channel), &self.list(channel))
+    }
+
+    /// A room as it is stored and persisted.
+    pub fn export_room(&self, channel: &JsString) -> Object {
+        ledger::snapshot(&self.resolve(channel), &self.list(channel))
+    }
+
+    /// The room where none is named.
+    pub fn default_channel(&self) -> &str {
+        &self.0.options.default_channel
+    }
+
+    /// Waits until everything is on the disk.
+    ///
+    /// # Errors
+    /// [`InterSplitError::Save`] when it could not be written.
+    pub async fn flush(&self) -> Result<(), InterSplitError> {
+        match &self.0.saver {
+            Some(saver) => saver.saved().await,
+            None => Ok(()),
+        }
+    }
+
+    fn resolve(&self, channel: &JsString) -> JsString {
+        let channel = channel.trim();
+        if channel.is_empty() { self.default_channel().into() } else { channel.into_owned() }
+    }
+
+    fn is_strict(&self, room: &JsString) -> bool {
+        self.0.options.verified.contains(room)
+    }
+
+    fn owner(&self, room: &JsString) -> Option<&str> {
+        self.0.options.owner_keys.get(room.as_str()?).map(String::as_str)
+    }
+
+    fn changed(&self) {
+        if let Some(saver) = &self.0.saver {
+            saver.changed();
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.0.options.clock.now()
+    }
+}
+
+impl Inner {
+    /// Writes the file as the ledger is now.
+    fn write_file(&self) -> io::Result<()> {
+        let Some(path) = &self.options.path else { return Ok(()) };
+        let rooms = self.ledger.lock().rooms();
+        snapshot::replace(path, snapshot::write(&rooms, self.options.clock.now()).as_bytes())
+    }
+}

@@ -1,0 +1,115 @@
+//! The file of all rooms, written in the original's format: one line of JSON.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use encoding::json::{JsString, Object, Value, parse};
+
+use super::event::{Expense, text};
+use super::ledger::{Entry, snapshot};
+
+/// The name of the file in the folder of the peer's store.
+pub const SNAPSHOT_FILE: &str = "expense-split.snapshots.json";
+
+/// A larger file is not read.
+const MAX_FILE_BYTES: u64 = 512 << 20;
+
+/// What a file or the contract holds of one room.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RoomSnapshot {
+    pub(super) channel: JsString,
+    /// Each id once, in the order of their times.
+    pub(super) expenses: Vec<Expense>,
+}
+
+impl RoomSnapshot {
+    /// Reads a room. Expenses that are not valid are left out. `None` for what is no object.
+    ///
+    /// # Errors
+    /// What JavaScript throws.
+    pub(super) fn read(value: &Value, default_channel: &str, now: u64) -> Result<Option<RoomSnapshot>, super::Throw> {
+        if !value.is_object_like() {
+            return Ok(None);
+        }
+        let channel = text(value.get("channel"))?;
+        let channel = if channel.is_empty() { default_channel.into() } else { channel };
+        let mut expenses = indexmap::IndexMap::new();
+        for event in value.get("events").and_then(Value::as_array).unwrap_or_default() {
+            if let Some(expense) = Expense::read(Some(event), now)? {
+                expenses.entry(expense.tx_id.clone()).or_insert(expense);
+            }
+        }
+        let mut expenses: Vec<_> = expenses.into_values().collect();
+        expenses.sort_by(|a, b| a.ts.partial_cmp(&b.ts).unwrap_or(std::cmp::Ordering::Equal));
+        Ok(Some(RoomSnapshot { channel, expenses }))
+    }
+}
+
+/// The content of the file.
+pub(super) fn write(rooms: &[(JsString, Vec<Arc<Entry>>)], now: u64) -> String {
+    let rooms = rooms.iter().map(|(channel, entries)| Value::from(snapshot(channel, entries)));
+    let file = Object::new().with("version", 1).with("updatedAt", now).with("rooms", rooms.collect::<Vec<_>>());
+    format!("{}\n", Value::from(file))
+}
+
+/// The rooms of the file; none if there is no file.
+///
+/// # Errors
+/// When it cannot be read, or is not what this or the original wrote.
+pub(super) fn load(path: &Path, default_channel: &str, now: u64) -> io::Result<Vec<RoomSnapshot>> {
+    let Some(content) = read_file(path)? else { return Ok(Vec::new()) };
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let file = parse(&content).map_err(|error| invalid(error.to_string()))?;
+    let rooms = file.get("rooms").and_then(Value::as_array).unwrap_or_default();
+    let read = |room| RoomSnapshot::read(room, default_channel, now).ok().flatten();
+    Ok(rooms.iter().filter_map(read).collect())
+}
+
+/// The content of a file, `None` if there is none or it is empty.
+pub(super) fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
+    }
+    Ok(Some(content).filter(|content| !content.is_empty()))
+}
+
+/// Replaces a file: afterwards all of the content is there, on the disk, or the file is as it was, whenever the process or the
+/// machine stops.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // One name, so that a process that is killed in the middle, however often, leaves one file behind. The store's lock keeps
+    // other processes out.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = folder.join(name);
+    let mut file = File::create(&temporary)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    drop(file);
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_folder(folder)
+}
+
+/// Makes a new name in a folder last.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere folders cannot be opened for that, and the file system does it by itself.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
