@@ -1,0 +1,155 @@
+//! Which blocks are here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+const WORDS: usize = 64;
+const BITS: u64 = 64 * WORDS as u64;
+
+type Page = Box<[u64; WORDS]>;
+
+/// A set of blocks: all below a bound, and any above it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Bitfield {
+    contiguous: u64,
+    /// The others, by `BITS`.
+    pages: BTreeMap<u64, Page>,
+    dirty: BTreeSet<u64>,
+}
+
+fn place(index: u64) -> (u64, usize, u64) {
+    (index / BITS, (index % BITS / 64) as usize, 1 << (index % 64))
+}
+
+impl Bitfield {
+    pub(crate) fn new(contiguous: u64) -> Self {
+        Self { contiguous, ..Self::default() }
+    }
+
+    /// Puts back a page that [`take_dirty`](Self::take_dirty) gave. `false` if it is none.
+    pub(crate) fn load(&mut self, page: u64, bytes: &[u8]) -> bool {
+        let (words, rest) = bytes.as_chunks::<8>();
+        if words.len() != WORDS || !rest.is_empty() {
+            return false;
+        }
+        let mut loaded = Page::new([0; WORDS]);
+        for (to, from) in loaded.iter_mut().zip(words) {
+            *to = u64::from_le_bytes(*from);
+        }
+        self.pages.insert(page, loaded);
+        true
+    }
+
+    /// All blocks below are here, and this one is not.
+    pub(crate) fn contiguous(&self) -> u64 {
+        self.contiguous
+    }
+
+    pub(crate) fn get(&self, index: u64) -> bool {
+        let (page, word, bit) = place(index);
+        index < self.contiguous || self.pages.get(&page).is_some_and(|page| page[word] & bit != 0)
+    }
+
+    /// 64 blocks, from the block `64 * word` on.
+    pub(crate) fn word(&self, word: u64) -> u64 {
+        let start = word.saturating_mul(64);
+        let stored = self.pages.get(&(start / BITS)).map_or(0, |page| page[(start % BITS / 64) as usize]);
+        match self.contiguous.saturating_sub(start) {
+            0 => stored,
+            full @ 1..64 => stored | ((1 << full) - 1),
+            _ => u64::MAX,
+        }
+    }
+
+    /// The first block from `start` on that is here, or is not.
+    pub(crate) fn find(&self, here: bool, start: u64, end: u64) -> Option<u64> {
+        let mut index = start;
+        while index < end {
+            let word = self.word(index / 64);
+            let word = if here { word } else { !word } & (u64::MAX << (index % 64));
+            if word != 0 {
+                let found = index / 64 * 64 + u64::from(word.trailing_zeros());
+                return (found < end).then_some(found);
+            }
+            index = (index / 64 + 1) * 64;
+            // Where there is no page, nothing is here.
+            if here && index >= self.contiguous && index % BITS == 0 && !self.pages.contains_key(&(index / BITS)) {
+                index = self.pages.range(index / BITS..).next().map_or(end, |(page, _)| page * BITS);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn set(&mut self, start: u64, end: u64) {
+        if start <= self.contiguous {
+            if end > self.contiguous {
+                self.contiguous = end;
+                self.absorb();
+            }
+            return;
+        }
+        self.fill(start, end, true);
+    }
+
+    pub(crate) fn unset(&mut self, start: u64, end: u64) {
+        let was = self.contiguous;
+        if start < was {
+            self.contiguous = start;
+            if end < was {
+                self.fill(end, was, true);
+            }
+        }
+        self.fill(start, end, false);
+    }
+
+    /// What follows the contiguous blocks becomes part of them.
+    fn absorb(&mut self) {
+        loop {
+            let (page, word, _) = place(self.contiguous);
+            let Some(bits) = self.pages.get(&page) else { break };
+            let ones = (bits[word] >> (self.contiguous % 64)).trailing_ones();
+            if ones == 0 {
+                break;
+            }
+            self.contiguous += u64::from(ones);
+        }
+        let first = self.contiguous / BITS;
+        while let Some(entry) = self.pages.first_entry().filter(|entry| *entry.key() < first) {
+            self.dirty.insert(*entry.key());
+            entry.remove();
+        }
+    }
+
+    fn fill(&mut self, start: u64, end: u64, value: bool) {
+        let mut index = start;
+        while index < end {
+            let (page, word, _) = place(index);
+            if !value && !self.pages.contains_key(&page) {
+                // Nothing to take away before the next page.
+                index = self.pages.range(page..).next().map_or(end, |(page, _)| page * BITS);
+                continue;
+            }
+            let next = ((index / 64 + 1) * 64).min(end);
+            let mask = (u64::MAX >> (64 - (next - index))) << (index % 64);
+            let bits = self.pages.entry(page).or_insert_with(|| Page::new([0; WORDS]));
+            if value {
+                bits[word] |= mask;
+            } else {
+                bits[word] &= !mask;
+            }
+            self.dirty.insert(page);
+            index = next;
+        }
+    }
+
+    /// The pages that changed, to be stored (or removed) together with [`contiguous`](Self::contiguous).
+    pub(crate) fn take_dirty(&mut self) -> Vec<(u64, Option<Bytes>)> {
+        let bytes = |page: &Page| Bytes::from(page.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>());
+        let empty = |page: &Page| page.iter().all(|&word| word == 0);
+        std::mem::take(&mut self.dirty)
+            .into_iter()
+            .map(|index| (index, self.pages.get(&index).filter(|page| !empty(page)).map(bytes)))
+            .collect()
+    }
+}

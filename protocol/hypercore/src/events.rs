@@ -1,0 +1,139 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// How many events wait for a subscriber. When there are more, they become one [`Event::Changed`].
+pub const MAX_EVENTS: usize = 1024;
+
+/// What happened to a core. Events of a signed core come when it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It is longer now.
+    Append {
+        /// Its length at that moment.
+        length: u64,
+    },
+    /// It was cut, and has another fork number.
+    Truncate {
+        /// How many blocks are as they were.
+        length: u64,
+        /// The new fork number.
+        fork: u64,
+    },
+    /// Blocks are here now.
+    Have {
+        /// The first.
+        start: u64,
+        /// How many.
+        length: u64,
+    },
+    /// Blocks are here no more.
+    Drop {
+        /// The first.
+        start: u64,
+        /// How many.
+        length: u64,
+    },
+    /// Who may sign it is known now.
+    Manifest,
+    /// Two signatures contradict one another; nothing more is accepted.
+    Frozen,
+    /// So much happened that the subscriber has to look for itself.
+    Changed,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: Mutex<VecDeque<Event>>,
+    notify: Notify,
+}
+
+impl Queue {
+    fn push(&self, event: Event) {
+        let mut events = self.events.lock();
+        let full = events.len() >= MAX_EVENTS;
+        match (events.back_mut(), &event) {
+            (Some(Event::Changed), _) => {}
+            (Some(Event::Append { length }), Event::Append { length: new }) => *length = *new,
+            (Some(Event::Have { start, length }), Event::Have { start: next, length: more })
+                if *start + *length == *next =>
+            {
+                *length += more;
+            }
+            _ if full => {
+                events.clear();
+                events.push_back(Event::Changed);
+            }
+            _ => events.push_back(event),
+        }
+        drop(events);
+        self.notify.notify_one();
+    }
+}
+
+/// Those who want to know.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    queues: Mutex<Vec<Weak<Queue>>>,
+}
+
+impl Listeners {
+    pub(crate) fn subscribe(&self) -> Events {
+        let queue = Arc::new(Queue::default());
+        let mut queues = self.queues.lock();
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.push(Arc::downgrade(&queue));
+        Events { queue }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.lock().is_empty()
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        let queues: Vec<_> = self.queues.lock().iter().filter_map(Weak::upgrade).collect();
+        for queue in queues {
+            queue.push(event.clone());
+        }
+    }
+
+    /// Takes over those who listened to `other`.
+    pub(crate) fn adopt(&self, other: &Self) {
+        if !std::ptr::eq(self, other) {
+            let moved = std::mem::take(&mut *other.queues.lock());
+            self.queues.lock().extend(moved);
+        }
+    }
+}
+
+/// The events of a core, from the moment of [`Hypercore::subscribe`](crate::Hypercore::subscribe) on.
+///
+/// Neighbouring events are merged, and a subscriber that does not keep up finds [`Event::Changed`]: what waits is bounded.
+pub struct Events {
+    queue: Arc<Queue>,
+}
+
+impl Events {
+    /// The next event. Cancel safe.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.try_next() {
+                return event;
+            }
+            self.queue.notify.notified().await;
+        }
+    }
+
+    /// The next event, if there is one.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.queue.events.lock().pop_front()
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").field("waiting", &self.queue.events.lock().len()).finish()
+    }
+}

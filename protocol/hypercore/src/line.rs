@@ -1,0 +1,237 @@
+//! A history: the signed one of a core, a draft, or either as an atom is about to change it.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use encoding::{Decoder, Encoder};
+use parking_lot::{Mutex, RwLock};
+
+use crate::atom::AtomLink;
+use crate::events::Listeners;
+use crate::flat_tree::{Iter, depth, right_span};
+use crate::merkle::{NodeSource, TreeHead, roots};
+use crate::node::total_size;
+use crate::snapshot::Saved;
+use crate::storage::{Batch, Key, Table};
+use crate::store::Inner;
+use crate::{Error, Hash, Node};
+
+/// The history whose first blocks a draft shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) pointer: u32,
+    pub(crate) length: u64,
+}
+
+pub(crate) struct Line {
+    pub(crate) store: Arc<Inner>,
+    pub(crate) pointer: u32,
+    /// The draft's name; `None` for the signed history.
+    pub(crate) name: Option<String>,
+    pub(crate) head: RwLock<TreeHead>,
+    pub(crate) base: RwLock<Option<Base>>,
+    pub(crate) listeners: Arc<Listeners>,
+    pub(crate) snapshots: Mutex<Vec<Weak<Saved>>>,
+    /// What an atom is about to change it by.
+    pub(crate) atom: Option<AtomLink>,
+}
+
+impl Line {
+    pub(crate) fn new(
+        store: Arc<Inner>,
+        pointer: u32,
+        name: Option<String>,
+        head: TreeHead,
+        base: Option<Base>,
+    ) -> Self {
+        Self {
+            store,
+            pointer,
+            name,
+            head: RwLock::new(head),
+            base: RwLock::new(base),
+            listeners: Arc::default(),
+            snapshots: Mutex::default(),
+            atom: None,
+        }
+    }
+
+    pub(crate) fn is_signed(&self) -> bool {
+        self.name.is_none()
+    }
+
+    /// The first blocks, that are in another history.
+    pub(crate) fn base(&self) -> Option<Base> {
+        let base = *self.base.read();
+        match &self.atom {
+            // What protected the draft from a change of the core counts here too.
+            Some(link) if !link.caught_up() => match (base, *link.parent.base.read()) {
+                (Some(own), Some(parents)) => Some(Base { length: own.length.min(parents.length), ..own }),
+                _ => base,
+            },
+            _ => base,
+        }
+    }
+
+    pub(crate) fn base_length(&self) -> u64 {
+        self.base().map_or(0, |base| base.length)
+    }
+
+    pub(crate) fn read(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        if let Some(link) = &self.atom
+            && let Some(entry) = link.read(key)?
+        {
+            return Ok(entry);
+        }
+        self.store.backend.get(key)
+    }
+
+    /// The entries of `from..to`, in order.
+    pub(crate) fn read_range(&self, from: &Key, to: &Key) -> Result<Vec<(Key, Bytes)>, Error> {
+        let mut entries = Vec::new();
+        self.store.backend.range(from, to, &mut |key, value| {
+            entries.push((Key::from_slice(key), value));
+            true
+        })?;
+        match &self.atom {
+            Some(link) => link.merge(from, to, entries),
+            None => Ok(entries),
+        }
+    }
+
+    /// Which history the block is in.
+    fn pointer_of(&self, block: u64) -> u32 {
+        self.base().filter(|base| block < base.length).map_or(self.pointer, |base| base.pointer)
+    }
+
+    /// The stored block, whatever the length is.
+    pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
+        self.read(&Table::Block.at(self.pointer_of(index), index))
+    }
+
+    /// Puts the nodes into `batch` that are not leaves of blocks that are here.
+    pub(crate) fn put_nodes(&self, batch: &mut Batch, nodes: &[Node], has: impl Fn(u64) -> bool) {
+        for node in nodes {
+            if depth(node.index) > 0 || !has(node.index / 2) {
+                batch.insert(Table::Node.at(self.pointer, node.index), Some(encode_node(node)));
+            }
+        }
+    }
+
+    /// Removes from `batch` and the store all nodes that a tree of `length` blocks does not have.
+    pub(crate) fn cut_nodes(&self, batch: &mut Batch, length: u64) -> Result<(), Error> {
+        let (from, to) = (Table::Node.at(self.pointer, 2 * length), Table::Node.end(self.pointer));
+        for (key, _) in self.read_range(&from, &to)? {
+            batch.insert(key, None);
+        }
+        // Parents that stand before the cut but reach beyond it: those above the last block that stays.
+        let mut iter = Iter::new((2 * length).saturating_sub(2));
+        while length > 0 && iter.factor / 2 <= encoding::MAX_SAFE_INTEGER {
+            if iter.index < 2 * length && right_span(iter.index) >= 2 * length {
+                batch.insert(Table::Node.at(self.pointer, iter.index), None);
+            }
+            let leftmost = iter.index + 1 == iter.factor / 2;
+            if leftmost && iter.index > 2 * length || iter.parent().is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes from the store all blocks from `start` on.
+    pub(crate) fn cut_blocks(&self, batch: &mut Batch, start: u64, end: Option<u64>) -> Result<(), Error> {
+        let from = Table::Block.at(self.pointer, start);
+        let to = end.map_or_else(|| Table::Block.end(self.pointer), |end| Table::Block.at(self.pointer, end));
+        for (key, _) in self.read_range(&from, &to)? {
+            batch.insert(key, None);
+        }
+        Ok(())
+    }
+
+    /// The tree's head at another length than its own.
+    pub(crate) fn head_at(&self, length: u64) -> Result<TreeHead, Error> {
+        let head = self.head.read().clone();
+        if length == head.length {
+            return Ok(head);
+        }
+        if length > head.length {
+            return Err(Error::BadArgument("a length beyond that of the core"));
+        }
+        let roots = roots(self, length)?;
+        Ok(TreeHead { fork: head.fork, length, byte_length: total_size(&roots), roots, signature: Bytes::new() })
+    }
+
+    /// Tells snapshots that blocks from `start` to `end` (and with `cut` the tree over them) are about to go.
+    pub(crate) fn save_for_snapshots(&self, start: u64, end: u64, cut: bool) -> Result<(), Error> {
+        let mut snapshots = self.snapshots.lock();
+        snapshots.retain(|snapshot| snapshot.strong_count() > 0);
+        for snapshot in snapshots.iter().filter_map(Weak::upgrade) {
+            snapshot.save(self, start, end, cut)?;
+        }
+        Ok(())
+    }
+}
+
+impl NodeSource for Line {
+    fn node(&self, index: u64) -> Result<Option<Node>, Error> {
+        let last = right_span(index) / 2;
+        let pointer = self.pointer_of(last);
+        if let Some(value) = self.read(&Table::Node.at(pointer, index))? {
+            return decode_node(index, &value).map(Some);
+        }
+        if depth(index) == 0
+            && let Some(block) = self.read(&Table::Block.at(pointer, last))?
+        {
+            return Ok(Some(Node::leaf(index, &block)));
+        }
+        Ok(None)
+    }
+}
+
+fn encode_node(node: &Node) -> Bytes {
+    let mut out = Encoder::with_capacity(41);
+    out.fixed(&node.hash).uint(node.size);
+    out.finish().into()
+}
+
+fn decode_node(index: u64, value: &[u8]) -> Result<Node, Error> {
+    let decode = || -> Result<_, encoding::DecodeError> {
+        let mut from = Decoder::new(value);
+        let hash: Hash = from.fixed()?;
+        Ok(Node { index, size: from.uint()?, hash })
+    };
+    decode().map_err(|_| Error::Corrupt(format!("tree node {index}")))
+}
+
+/// The entry of a head: `uint fork ‖ uint length ‖ uint bytes ‖ uint contiguous ‖ buffer signature`.
+pub(crate) fn encode_head(head: &TreeHead, contiguous: u64) -> Bytes {
+    let mut out = Encoder::with_capacity(96);
+    out.uint(head.fork).uint(head.length).uint(head.byte_length).uint(contiguous).buffer(&head.signature);
+    out.finish().into()
+}
+
+/// A head without its roots, and how many blocks are contiguous.
+pub(crate) fn decode_head(value: &[u8]) -> Result<(TreeHead, u64), Error> {
+    let decode = || -> Result<_, encoding::DecodeError> {
+        let mut from = Decoder::new(value);
+        let (fork, length, byte_length, contiguous) = (from.uint()?, from.uint()?, from.uint()?, from.uint()?);
+        let signature = Bytes::copy_from_slice(from.buffer()?);
+        Ok((TreeHead { fork, length, byte_length, roots: Vec::new(), signature }, contiguous))
+    };
+    decode().map_err(|_| Error::Corrupt("the head of a core".into()))
+}
+
+pub(crate) fn encode_base(base: Base) -> Bytes {
+    let mut out = Encoder::new();
+    out.uint(base.pointer.into()).uint(base.length);
+    out.finish().into()
+}
+
+pub(crate) fn decode_base(value: &[u8]) -> Result<Base, Error> {
+    let decode = || -> Result<_, encoding::DecodeError> {
+        let mut from = Decoder::new(value);
+        let pointer = u32::try_from(from.uint()?).map_err(|_| encoding::DecodeError::Invalid("a pointer"))?;
+        Ok(Base { pointer, length: from.uint()? })
+    };
+    decode().map_err(|_| Error::Corrupt("the base of a draft".into()))
+}

@@ -1,0 +1,252 @@
+//! Append, truncate, clear.
+
+use bytes::Bytes;
+
+use super::{Hypercore, Place};
+use crate::events::Event;
+use crate::flat_tree::{left_span, right_span};
+use crate::line::{Base, Line, encode_base, encode_head};
+use crate::merkle::{NodeSource, TreeBatch, TreeHead};
+use crate::storage::{Batch, Table, keys};
+use crate::store::Applied;
+use crate::{Error, Node};
+
+/// The most that a block may have: peers send it in one message.
+pub const MAX_BLOCK_BYTES: usize = 15 << 20;
+
+impl Hypercore {
+    fn writable_place(&self) -> Result<Place, Error> {
+        let place = self.place();
+        if self.read_only || self.snapshot.is_some() || (place.line.is_signed() && self.key_pair().is_none()) {
+            return Err(Error::NotWritable);
+        }
+        if place.core.auth.read().frozen && place.line.is_signed() {
+            return Err(Error::Frozen);
+        }
+        Ok(place)
+    }
+
+    /// Appends blocks, all at once.
+    ///
+    /// # Errors
+    /// [`Error::NotWritable`] without the key pair or on a snapshot, [`Error::BadArgument`] for a block of more than
+    /// [`MAX_BLOCK_BYTES`], and when the disk fails.
+    pub fn append<B: AsRef<[u8]>>(&self, blocks: impl IntoIterator<Item = B>) -> Result<Applied, Error> {
+        let place = self.writable_place()?;
+        let Place { core, line } = &place;
+        let _writer = line.store.writer.lock();
+        let head = line.head.read().clone();
+        // As in JavaScript, the signed core's fork also for drafts: their blocks are the same whoever makes them.
+        let fork = core.line.head.read().fork;
+        let start = head.length;
+        let prologue = self.manifest().and_then(|manifest| manifest.prologue);
+        let mut tree = TreeBatch::new(head, prologue);
+        let mut batch = Batch::new();
+        for block in blocks {
+            let index = tree.head.length;
+            let block = match &self.encryption {
+                Some(encryption) => Bytes::from(encryption.encrypt(index, fork, block.as_ref())),
+                None => Bytes::copy_from_slice(block.as_ref()),
+            };
+            if block.len() > MAX_BLOCK_BYTES {
+                return Err(Error::BadArgument("a block has 15 MiB at most"));
+            }
+            tree.append(&block);
+            batch.insert(Table::Block.at(line.pointer, index), Some(block));
+        }
+        let length = tree.head.length;
+        if length == start {
+            return Ok(Applied::of(line.store.ticket()));
+        }
+        if prologue.is_some_and(|prologue| length < prologue.length) {
+            return Err(Error::BadArgument("the blocks do not reach the end of the prologue"));
+        }
+        line.put_nodes(&mut batch, &tree.nodes, |block| block >= start);
+        self.sign(&place, &mut tree)?;
+        self.write_head(&place, batch, tree.head, start, start)
+    }
+
+    fn sign(&self, place: &Place, tree: &mut TreeBatch) -> Result<(), Error> {
+        tree.head.signature = Bytes::new();
+        if place.line.is_signed() && tree.head.length > 0 {
+            let verifier = self.verifier().ok_or(Error::NotWritable)?;
+            tree.head.signature = verifier.sign(tree, &self.key_pair().ok_or(Error::NotWritable)?)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a head of which `kept` blocks of the `was` before have stayed, and the rest is in `batch`.
+    pub(super) fn write_head(
+        &self,
+        place: &Place,
+        mut batch: Batch,
+        head: TreeHead,
+        kept: u64,
+        was: u64,
+    ) -> Result<Applied, Error> {
+        let Place { core, line } = place;
+        if let Some(link) = &line.atom {
+            batch.insert(Table::Head.only(line.pointer), Some(encode_head(&head, 0)));
+            if kept < was {
+                link.cut(kept);
+            }
+            link.stage(batch, true)?;
+            *line.head.write() = head;
+            return Ok(Applied::of(line.store.ticket()));
+        }
+        let mut events = Vec::new();
+        if kept < was {
+            events.push(Event::Truncate { length: kept, fork: head.fork });
+        }
+        if head.length > kept {
+            events.push(Event::Append { length: head.length });
+        }
+        if line.is_signed() {
+            let mut bitfield = core.bitfield.write();
+            bitfield.unset(kept, was);
+            bitfield.set(kept, head.length);
+            core.put_head(&head, &mut bitfield, &mut batch);
+        } else {
+            batch.insert(Table::Head.only(line.pointer), Some(encode_head(&head, 0)));
+        }
+        let listeners = &line.listeners;
+        let (now, then) = if line.is_signed() { (Vec::new(), events) } else { (events, Vec::new()) };
+        let then = then.into_iter().map(|event| (listeners.clone(), event));
+        // Readers see the new head when its blocks can be read.
+        let applied = line.store.write_locked(&batch, then)?;
+        *line.head.write() = head;
+        for event in now {
+            listeners.emit(event);
+        }
+        Ok(applied)
+    }
+
+    /// Cuts the core down to `length` blocks, under the next fork number.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] if it has less, or a prologue has more, [`Error::NotWritable`], and when the disk fails.
+    pub fn truncate(&self, length: u64) -> Result<Applied, Error> {
+        self.truncate_to_fork(length, self.fork() + 1)
+    }
+
+    /// Cuts the core down to `length` blocks, under the fork number `fork`.
+    ///
+    /// # Errors
+    /// As [`truncate`](Self::truncate), and [`Error::BadArgument`] for a signed core if `fork` is not greater than its own: two
+    /// different signatures for one length of one fork freeze the core everywhere.
+    pub fn truncate_to_fork(&self, length: u64, fork: u64) -> Result<Applied, Error> {
+        let place = self.writable_place()?;
+        let _writer = place.line.store.writer.lock();
+        let head = place.line.head.read().clone();
+        if length > head.length {
+            return Err(Error::BadArgument("the core is not that long"));
+        }
+        let prologue = self.manifest().and_then(|manifest| manifest.prologue);
+        if prologue.is_some_and(|prologue| length < prologue.length) {
+            return Err(Error::BadArgument("the prologue cannot be cut"));
+        }
+        if place.line.is_signed() && fork <= head.fork {
+            return Err(Error::BadArgument("a signed core gets a greater fork number"));
+        }
+        let mut tree = TreeBatch::new(head.clone(), prologue);
+        tree.truncate(&*place.line, length, fork)?;
+        self.sign(&place, &mut tree)?;
+        self.cut(&place, tree, Batch::new())
+    }
+
+    /// Makes `tree`, of which the first `ancestors` blocks stayed, the head, while the writer is locked.
+    pub(super) fn cut(&self, place: &Place, tree: TreeBatch, mut batch: Batch) -> Result<Applied, Error> {
+        let line = &place.line;
+        let (kept, was) = (tree.ancestors, tree.tree_length);
+        if line.atom.is_none() || kept < was {
+            line.save_for_snapshots(kept, was, true)?;
+        }
+        if line.is_signed() && line.atom.is_none() {
+            protect_drafts(place, kept, &mut batch)?;
+        }
+        let mut cut = Batch::new();
+        line.cut_blocks(&mut cut, kept, None)?;
+        line.cut_nodes(&mut cut, kept)?;
+        // What is new counts more than what goes.
+        for (key, value) in cut {
+            batch.entry(key).or_insert(value);
+        }
+        let base = *line.base.read();
+        if let Some(base) = base.filter(|base| kept < base.length) {
+            let base = Base { length: kept, ..base };
+            batch.insert(Table::Base.only(line.pointer), Some(encode_base(base)));
+            *line.base.write() = Some(base);
+        }
+        self.write_head(place, batch, tree.head, kept, was)
+    }
+
+    /// Forgets blocks; their hashes stay, so that they can be fetched again.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] on drafts and in atoms, and when the disk fails.
+    pub fn clear(&self, start: u64, end: u64) -> Result<Applied, Error> {
+        let place = self.place();
+        let Place { core, line } = &place;
+        if self.snapshot.is_some() || !line.is_signed() || line.atom.is_some() {
+            return Err(Error::BadArgument("only blocks of a core itself can be cleared"));
+        }
+        let _writer = line.store.writer.lock();
+        let head = line.head.read().clone();
+        let end = end.min(head.length);
+        if start >= end {
+            return Ok(Applied::of(line.store.ticket()));
+        }
+        line.save_for_snapshots(start, end, false)?;
+        let mut batch = Batch::new();
+        let (from, to) = (Table::Block.at(line.pointer, start), Table::Block.at(line.pointer, end));
+        for (key, block) in line.read_range(&from, &to)? {
+            let index = Table::index(&key).ok_or_else(|| Error::Corrupt("the key of a block".into()))?;
+            line.put_nodes(&mut batch, &[Node::leaf(2 * index, &block)], |_| false);
+            batch.insert(key, None);
+        }
+        let mut bitfield = core.bitfield.write();
+        bitfield.unset(start, end);
+        core.put_head(&head, &mut bitfield, &mut batch);
+        drop(bitfield);
+        let event = Event::Drop { start, length: end - start };
+        line.store.write_locked(&batch, [(line.listeners.clone(), event)])
+    }
+}
+
+/// Gives drafts what they share with the core beyond `kept` blocks, which are about to go.
+fn protect_drafts(place: &Place, kept: u64, batch: &mut Batch) -> Result<(), Error> {
+    let line = &place.line;
+    let (from, to) = keys::prefixed(keys::draft(line.pointer, ""));
+    for (key, value) in line.read_range(&from, &to)? {
+        let name = std::str::from_utf8(&key[from.len()..]).map_err(|_| Error::Corrupt("the name of a draft".into()))?;
+        let draft = place.open_draft(name, &value)?;
+        let Some(base) = (*draft.base.read()).filter(|base| base.length > kept) else { continue };
+        copy_tail(line, &draft, kept, base.length, batch)?;
+        let base = Base { length: kept, ..base };
+        batch.insert(Table::Base.only(draft.pointer), Some(encode_base(base)));
+        *draft.base.write() = Some(base);
+    }
+    Ok(())
+}
+
+/// Copies the blocks `start..end`, and the nodes over them, that `draft` shares with `line`.
+fn copy_tail(line: &Line, draft: &Line, start: u64, end: u64, batch: &mut Batch) -> Result<(), Error> {
+    let (from, to) = (Table::Block.at(line.pointer, start), Table::Block.at(line.pointer, end));
+    for (key, block) in line.read_range(&from, &to)? {
+        let index = Table::index(&key).ok_or_else(|| Error::Corrupt("the key of a block".into()))?;
+        batch.insert(Table::Block.at(draft.pointer, index), Some(block));
+    }
+    let mut stack: Vec<u64> = crate::flat_tree::full_roots(end).collect();
+    while let Some(index) = stack.pop() {
+        if right_span(index) < 2 * start || left_span(index) >= 2 * end {
+            continue;
+        }
+        if let Some(node) = line.node(index)? {
+            draft.put_nodes(batch, &[node], |_| false);
+        }
+        if let Some((left, right)) = crate::flat_tree::children(index) {
+            stack.extend([left, right]);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! What peers ask for and send.
+
+use std::sync::Arc;
+
+use super::{Hypercore, Place};
+use crate::events::Event;
+use crate::merkle::{NodeSource, Reorg, TreeBatch, missing_nodes, prove, verify, verify_fully_remote};
+use crate::proof::{NodeRequest, Proof, Request, UpgradeRequest};
+use crate::storage::{Batch, Table};
+use crate::store::Applied;
+use crate::verifier::Verifier;
+use crate::{Error, Manifest};
+
+/// What became of a proof that holds.
+#[derive(Debug)]
+pub enum Verified {
+    /// It is stored.
+    Stored(Applied),
+    /// It is of another time of the core, and nothing was changed: ask again.
+    Stale,
+}
+
+impl Hypercore {
+    /// Answers a peer. Waits until the signed state that the answer tells of is on disk: no peer hears of what a crash could take
+    /// back.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] for what no honest peer asks for, [`Error::NotFound`] if the block is not here, and when the
+    /// disk fails.
+    pub async fn proof(&self, request: &Request) -> Result<Proof, Error> {
+        let proof = self.proof_now(request)?;
+        self.place().line.store.ticket().durable().await?;
+        Ok(proof)
+    }
+
+    fn proof_now(&self, request: &Request) -> Result<Proof, Error> {
+        let manifest = self.manifest();
+        let prologue = manifest.as_ref().and_then(|manifest| manifest.prologue);
+        let mut proof = self.with_tree(|tree| prove(&self.head(), prologue, tree, request))?;
+        if let Some(block) = &mut proof.block {
+            block.value = self.get_raw(block.index)?.ok_or(Error::NotFound)?;
+        }
+        if request.manifest {
+            proof.manifest = manifest;
+        }
+        Ok(proof)
+    }
+
+    /// How many nodes to ask for with the block, or the tree node, so that the answer can be verified.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn missing_nodes(&self, tree_index: u64) -> Result<u64, Error> {
+        self.with_tree(|tree| missing_nodes(tree, tree_index, self.length()))
+    }
+
+    /// The request for a block and the hashes that are missing for it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn block_request(&self, index: u64) -> Result<NodeRequest, Error> {
+        Ok(NodeRequest { index, nodes: self.missing_nodes(2 * index)? })
+    }
+
+    /// Whether this tree has the roots of one of `length` blocks, so that an upgrade from there can be proven.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn can_upgrade_from(&self, length: u64) -> Result<bool, Error> {
+        if length >= self.length() {
+            return Ok(false);
+        }
+        for root in crate::flat_tree::full_roots(length) {
+            if self.node(root)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The rules for the signature of `proof`: those of the core's manifest, or else of the one that came with it.
+    fn verifier_for(&self, place: &Place, manifest: Option<&Manifest>) -> Result<Arc<Verifier>, Error> {
+        let core = &place.core;
+        if let Some(verifier) = &core.auth.read().verifier {
+            return Ok(verifier.clone());
+        }
+        // Without any, it can only be a core from before Hypercore 11, whose key is the signer's.
+        let manifest = manifest.cloned().unwrap_or_else(|| Manifest::single(core.key));
+        Verifier::new(core.key, manifest).map(Arc::new)
+    }
+
+    fn signed_place(&self) -> Result<Place, Error> {
+        let place = self.place();
+        match place.line.is_signed() && place.line.atom.is_none() && self.snapshot.is_none() {
+            true => Ok(place),
+            false => Err(Error::BadArgument("proofs are for the core itself")),
+        }
+    }
+
+    /// Verifies what a peer sent, and stores it.
+    ///
+    /// # Errors
+    /// [`Fault::Peer`](crate::Fault::Peer) for what is not proven, in which case nothing was changed; [`Error::Frozen`]; when the
+    /// disk fails.
+    pub fn verify(&self, proof: &Proof) -> Result<Verified, Error> {
+        let place = self.signed_place()?;
+        let Place { core, line } = &place;
+        if core.auth.read().frozen {
+            return Err(Error::Frozen);
+        }
+        let head = line.head.read().clone();
+        if proof.fork != head.fork {
+            return Ok(Verified::Stale);
+        }
+        let known = core.auth.read().verifier.clone();
+        let verifier = match (&known, &proof.manifest, &proof.upgrade) {
+            (Some(verifier), ..) => Some(verifier.clone()),
+            (None, None, None) => None,
+            (None, manifest, _) => Some(self.verifier_for(&place, manifest.as_ref())?),
+        };
+        let prologue = verifier.as_ref().and_then(|verifier| verifier.manifest().prologue);
+        let tree = verify(head, prologue, &**line, proof)?;
+        if tree.upgraded {
+            let verifier = verifier.as_ref().ok_or(Error::InvalidSignature)?;
+            if !verifier.verify(&tree, &tree.head.signature) {
+                return Err(Error::InvalidSignature);
+            }
+        }
+        self.store_verified(&place, proof, tree, known.is_none().then_some(verifier).flatten())
+    }
+
+    fn store_verified(
+        &self,
+        place: &Place,
+        proof: &Proof,
+        tree: TreeBatch,
+        verifier: Option<Arc<Verifier>>,
+    ) -> Result<Verified, Error> {
+        let Place { core, line } = place;
+        let _writer = line.store.writer.lock();
+        if !tree.is_current(&line.head.read()) {
+            return Ok(Verified::Stale);
+        }
+        let mut batch = Batch::new();
+        let mut events = Vec::new();
+        self.put_verifier(place, verifier, &mut batch, &mut events);
+        let block = proof.block.as_ref().map(|block| block.index);
+        line.put_nodes(&mut batch, &tree.nodes, |leaf| Some(leaf) == block);
+        if let Some(block) = &proof.block {
+            batch.insert(Table::Block.at(line.pointer, block.index), Some(block.value.clone()));
+        }
+        let mut bitfield = core.bitfield.write();
+        let contiguous = bitfield.contiguous();
+        if let Some(index) = block {
+            bitfield.set(index, index + 1);
+        }
+        let head = if tree.upgraded { tree.head } else { line.head.read().clone() };
+        if tree.upgraded || bitfield.contiguous() != contiguous {
+            core.put_head(&head, &mut bitfield, &mut batch);
+        } else {
+            core.put_bitfield(&mut bitfield, &mut batch);
+        }
+        drop(bitfield);
+        if tree.upgraded {
+            events.push(Event::Append { length: head.length });
+        }
+        events.extend(block.map(|start| Event::Have { start, length: 1 }));
+        let events = events.into_iter().map(|event| (line.listeners.clone(), event));
+        let applied = line.store.write_locked(&batch, events)?;
+        *line.head.write() = head;
+        Ok(Verified::Stored(applied))
+    }
+
+    /// Keeps the manifest that came with a proof, if there was none.
+    fn put_verifier(&self, place: &Place, verifier: Option<Arc<Verifier>>, batch: &mut Batch, events: &mut Vec<Event>) {
+        let mut auth = place.core.auth.write();
+        if let (Some(verifier), None) = (verifier, &auth.verifier) {
+            auth.verifier = Some(verifier);
+            place.core.put_auth(&auth, batch);
+            events.push(Event::Manifest);
+        }
+    }
+
+    /// Begins to take over the history of a higher fork, from a peer's upgrade from 0.
+    ///
+    /// # Errors
+    /// [`Fault::Peer`](crate::Fault::Peer) for what is not signed, or no higher fork; when the disk fails.
+    pub fn begin_reorg(&self, proof: &Proof) -> Result<Reorg, Error> {
+        let place = self.signed_place()?;
+        let head = place.line.head.read().clone();
+        if proof.fork <= head.fork {
+            return Err(Error::InvalidProof("it is no newer history"));
+        }
+        let verifier = self.verifier_for(&place, proof.manifest.as_ref())?;
+        let reorg = Reorg::new(&head, verifier.manifest().prologue, &*place.line, proof)?;
+        if !verifier.verify(&reorg.batch, &reorg.batch.head.signature) {
+            return Err(Error::InvalidSignature);
+        }
+        Ok(reorg)
+    }
+
+    /// Takes the answer to what `reorg` [wants](Reorg::want). Whether it wants nothing more.
+    ///
+    /// # Errors
+    /// [`Fault::Peer`](crate::Fault::Peer) for what is not proven; when the disk fails.
+    pub fn continue_reorg(&self, reorg: &mut Reorg, proof: &Proof) -> Result<bool, Error> {
+        reorg.update(&*self.signed_place()?.line, proof)
+    }
+
+    /// Takes over the history that `reorg` found. Blocks that both have stay.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] while it wants something; when the disk fails.
+    pub fn reorg(&self, reorg: Reorg) -> Result<Verified, Error> {
+        let place = self.signed_place()?;
+        if reorg.want().is_some() {
+            return Err(Error::BadArgument("it is not known where the histories part"));
+        }
+        let line = &place.line;
+        let _writer = line.store.writer.lock();
+        if !reorg.batch.is_current(&line.head.read()) {
+            return Ok(Verified::Stale);
+        }
+        let mut batch = Batch::new();
+        line.put_nodes(&mut batch, &reorg.batch.nodes, |_| false);
+        // What the new history has beyond the common blocks is not here yet.
+        self.cut(&place, reorg.batch, batch).map(Verified::Stored)
+    }
+
+    /// Compares another signed history of this fork, an upgrade from 0, with the one here. If both are signed and differ, the core
+    /// is frozen: its owner signed two things for one place.
+    ///
+    /// # Errors
+    /// [`Fault::Peer`](crate::Fault::Peer) for what is not signed; when the disk fails.
+    pub fn check_conflict(&self, proof: &Proof) -> Result<bool, Error> {
+        let place = self.signed_place()?;
+        let Place { core, line } = &place;
+        let head = line.head.read().clone();
+        let upgrade = proof.upgrade.as_ref().ok_or(Error::InvalidProof("an upgrade was expected"))?;
+        let Some(verifier) = core.auth.read().verifier.clone() else { return Ok(false) };
+        if proof.fork != head.fork || upgrade.start != 0 || upgrade.length > head.length {
+            return Ok(false);
+        }
+        let prologue = verifier.manifest().prologue;
+        let remote = verify_fully_remote(prologue, proof)?;
+        if !verifier.verify(&remote, &remote.head.signature) {
+            return Err(Error::InvalidSignature);
+        }
+        // Signed by the same, and one is no part of the other?
+        let shorter = remote.head.length.min(head.length);
+        let request =
+            Request { upgrade: Some(UpgradeRequest { start: 0, length: upgrade.length }), ..Request::default() };
+        let local = self.proof_now(&request)?;
+        let local = local.upgrade.map(|upgrade| upgrade.nodes).unwrap_or_default();
+        let same_start = local == upgrade.nodes;
+        let mut same_rest = true;
+        for root in crate::flat_tree::full_roots(shorter) {
+            if let (Some(here), Some(there)) = (line.node(root)?, remote.nodes.iter().find(|node| node.index == root)) {
+                same_rest &= here.hash == there.hash;
+            }
+        }
+        if same_start && same_rest {
+            return Ok(false);
+        }
+        let _writer = line.store.writer.lock();
+        let mut batch = Batch::new();
+        let mut auth = core.auth.write();
+        auth.frozen = true;
+        core.put_auth(&auth, &mut batch);
+        drop(auth);
+        line.store.write_locked(&batch, [(line.listeners.clone(), Event::Frozen)])?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,32 @@
+//! Where cores are kept: an ordered map of bytes with atomic writes, and the keys in it.
+
+mod disk;
+pub(crate) mod keys;
+mod memory;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+pub(crate) use disk::Disk;
+pub(crate) use keys::{Key, Table};
+pub(crate) use memory::Memory;
+
+use crate::Error;
+
+/// What is written, all or nothing: values, and keys that are removed.
+pub(crate) type Batch = BTreeMap<Key, Option<Bytes>>;
+
+/// An ordered map of bytes. Writes are atomic, seen by readers at once, and survive a crash in the order in which they were made:
+/// all up to the last [`sync`](Self::sync), and none that is later than one that is lost.
+pub(crate) trait Backend: Send + Sync + 'static {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error>;
+
+    /// Calls `each` with the entries of `from..to` in ascending order, until it returns `false`.
+    fn range(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool) -> Result<(), Error>;
+
+    fn write(&self, batch: &Batch) -> Result<(), Error>;
+
+    /// Waits until all that was written is on the disk.
+    fn sync(&self) -> Result<(), Error>;
+}

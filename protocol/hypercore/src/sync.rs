@@ -1,0 +1,148 @@
+//! When what was written is on the disk. Many writes share one synchronisation of the disk.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use crate::Error;
+use crate::events::{Event, Listeners};
+use crate::storage::Backend;
+
+#[derive(Clone, Default)]
+struct Progress {
+    synced: u64,
+    failed: Option<Error>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    written: u64,
+    /// Whether somebody waits for what was written.
+    wanted: bool,
+    closing: bool,
+    events: VecDeque<(u64, Arc<Listeners>, Event)>,
+}
+
+/// Counts writes, and tells when they are on the disk.
+pub(crate) struct Syncer {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    progress: watch::Sender<Progress>,
+    /// Whether a write counts as done when it is made.
+    immediate: bool,
+}
+
+impl Syncer {
+    pub(crate) fn new(immediate: bool) -> Arc<Self> {
+        let progress = watch::Sender::new(Progress::default());
+        Arc::new(Self { waiting: Mutex::default(), wake: Condvar::new(), progress, immediate })
+    }
+
+    /// The error after which nothing is written any more.
+    pub(crate) fn failed(&self) -> Option<Error> {
+        self.progress.borrow().failed.clone()
+    }
+
+    /// A write was made; its events are told when it is on disk.
+    pub(crate) fn written(&self, events: impl IntoIterator<Item = (Arc<Listeners>, Event)>) -> u64 {
+        let mut waiting = self.waiting.lock();
+        waiting.written += 1;
+        let number = waiting.written;
+        if self.immediate {
+            self.progress.send_modify(|progress| progress.synced = number);
+            for (listeners, event) in events {
+                listeners.emit(event);
+            }
+            return number;
+        }
+        for (listeners, event) in events {
+            if !listeners.is_empty() {
+                waiting.events.push_back((number, listeners, event));
+                waiting.wanted = true;
+            }
+        }
+        if waiting.wanted {
+            self.wake.notify_one();
+        }
+        number
+    }
+
+    /// All that is written so far.
+    pub(crate) fn ticket(self: &Arc<Self>) -> Ticket {
+        Ticket { syncer: self.clone(), number: self.waiting.lock().written }
+    }
+
+    pub(crate) fn fail(&self, error: Error) {
+        self.progress.send_modify(|progress| {
+            progress.failed.get_or_insert(error);
+        });
+    }
+
+    /// Synchronises `backend` whenever somebody waits, until [`close`](Self::close).
+    pub(crate) fn run(&self, backend: &dyn Backend) {
+        loop {
+            let mut waiting = self.waiting.lock();
+            while !waiting.wanted && !waiting.closing {
+                self.wake.wait(&mut waiting);
+            }
+            let (number, closing) = (waiting.written, waiting.closing);
+            waiting.wanted = false;
+            drop(waiting);
+            if self.failed().is_some() {
+                return;
+            }
+            if let Err(error) = backend.sync() {
+                tracing::error!(%error, "the store cannot be written to the disk");
+                return self.fail(error);
+            }
+            self.progress.send_modify(|progress| progress.synced = number);
+            let mut due = Vec::new();
+            let mut waiting = self.waiting.lock();
+            while waiting.events.front().is_some_and(|(event, ..)| *event <= number) {
+                due.extend(waiting.events.pop_front());
+            }
+            drop(waiting);
+            for (_, listeners, event) in due {
+                listeners.emit(event);
+            }
+            if closing {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.waiting.lock().closing = true;
+        self.wake.notify_one();
+    }
+}
+
+/// A write, and all before it.
+#[derive(Clone)]
+pub(crate) struct Ticket {
+    syncer: Arc<Syncer>,
+    number: u64,
+}
+
+impl Ticket {
+    pub(crate) fn new(syncer: &Arc<Syncer>, number: u64) -> Self {
+        Self { syncer: syncer.clone(), number }
+    }
+
+    /// Waits until it is on the disk.
+    pub(crate) async fn durable(&self) -> Result<(), Error> {
+        let mut progress = self.syncer.progress.subscribe();
+        if progress.borrow().synced < self.number {
+            self.syncer.waiting.lock().wanted = true;
+            self.syncer.wake.notify_one();
+        }
+        let done = |progress: &Progress| progress.synced >= self.number || progress.failed.is_some();
+        let progress = progress.wait_for(done).await.map_err(|_| Error::Closed)?;
+        match &progress.failed {
+            Some(error) if progress.synced < self.number => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}
