@@ -74,7 +74,11 @@ impl Bitfield {
             }
             index = (index / 64 + 1) * 64;
             // Where there is no page, nothing is here.
-            if here && index >= self.contiguous && index % BITS == 0 && !self.pages.contains_key(&(index / BITS)) {
+            if here
+                && index >= self.contiguous
+                && index.is_multiple_of(BITS)
+                && !self.pages.contains_key(&(index / BITS))
+            {
                 index = self.pages.range(index / BITS..).next().map_or(end, |(page, _)| page * BITS);
             }
         }

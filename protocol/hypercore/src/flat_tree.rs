@@ -156,7 +156,7 @@ mod tests {
         for index in 0..4096 {
             let mut iter = Iter::new(index);
             assert_eq!(iter.parent(), Some(parent(index)));
-            assert_eq!(iter.contains(index), true);
+            assert!(iter.contains(index));
             let mut iter = Iter::new(index);
             let sibling = iter.sibling();
             assert_eq!(parent(sibling), parent(index));
