@@ -148,12 +148,12 @@ async fn open_way(
     tokio::select! {
         biased;
         first = place.first_direct(&dht, &stream) => first.map_err(|reason| udx::Error::from(reason).into()),
-        way = find_way(&dht, path, &agreed, &options) => way,
+        way = find_way(&dht, path, &agreed, &options, &place) => way,
     }
 }
 
 /// From which socket to which address the stream is to be connected.
-async fn find_way(dht: &Arc<Inner>, path: Path, agreed: &Agreed, options: &ConnectOptions) -> Way {
+async fn find_way(dht: &Arc<Inner>, path: Path, agreed: &Agreed, options: &ConnectOptions, place: &Place) -> Way {
     if let Some(route) = &agreed.route {
         return Ok((socket(dht, route.socket)?, SocketAddr::V4(route.addr), route.held()));
     }
@@ -169,11 +169,11 @@ async fn find_way(dht: &Arc<Inner>, path: Path, agreed: &Agreed, options: &Conne
         Path::Lan(addr) => {
             let hole = async {
                 tokio::time::sleep(LAN_HEAD_START).await;
-                punch(dht, agreed, options).await
+                punch(dht, agreed, options, place).await
             };
             select_ok([lan(dht, addr).boxed(), hole.boxed()]).await.map(|(way, _)| way)
         }
-        Path::Holepunch => punch(dht, agreed, options).await,
+        Path::Holepunch => punch(dht, agreed, options, place).await,
     }
 }
 
@@ -187,7 +187,7 @@ async fn lan(dht: &Inner, addr: SocketAddrV4) -> Way {
     Ok((socket(dht, SocketId::SERVER)?, SocketAddr::V4(addr), None))
 }
 
-async fn punch(dht: &Arc<Inner>, agreed: &Agreed, options: &ConnectOptions) -> Way {
+async fn punch(dht: &Arc<Inner>, agreed: &Agreed, options: &ConnectOptions, place: &Place) -> Way {
     let info = agreed.payload.holepunch.as_ref().ok_or(ConnectError::CannotHolepunch)?;
     let target = holepunch::Target {
         target: agreed.target,
@@ -198,6 +198,7 @@ async fn punch(dht: &Arc<Inner>, agreed: &Agreed, options: &ConnectOptions) -> W
         secure: SecurePayload::new(holepunch_secret(&agreed.session), &mut dht.state.lock().rng),
         fast_open: options.fast_open,
         hook: options.holepunch.clone(),
+        place: place.clone(),
     };
     let (pooled, addr) = holepunch::punch(dht, target).await?;
     Ok((pooled.socket().clone(), SocketAddr::V4(addr), Some(pooled)))

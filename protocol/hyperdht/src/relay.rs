@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use blind_relay::{Client, Token};
 use futures_util::future::{BoxFuture, Either, pending, select};
+use parking_lot::Mutex;
 use protomux::Mux;
 use rand::Rng;
 use udx::{CloseReason, UdxSocket, UdxStream, WeakUdxStream};
@@ -93,9 +94,10 @@ impl Meeting {
         place: &Place,
     ) -> BoxFuture<'static, Result<Relayed, ConnectError>> {
         let (dht, place) = (dht.clone(), place.clone());
+        place.set(Hope::Meeting);
         Box::pin(async move {
             dht.state.lock().relaying.attempts += 1;
-            let counted = Attempt(&dht);
+            let counted = Attempt { dht: &dht, place: &place };
             let met = tokio::time::timeout(MEETING_TIMEOUT, self.join(&dht, stream, &place)).await;
             let relayed = met.map_err(|_| ConnectError::RelayAborted)??;
             counted.succeeded();
@@ -108,7 +110,7 @@ impl Meeting {
         connection.set_keep_alive(Some(KEEP_ALIVE));
         let way = connection.transport().socket().zip(connection.transport().remote_addr());
         let (socket, addr) = way.ok_or(ConnectError::RelayAborted)?;
-        let _ = place.0.set((socket.clone(), addr));
+        let _ = place.0.at.set((socket.clone(), addr));
         let mux = Mux::new(connection);
         let client = Client::new(&mux).map_err(|_| ConnectError::RelayAborted)?;
         let remote_id = client.pair(self.is_initiator, self.token, stream).await.map_err(|error| {
@@ -120,31 +122,67 @@ impl Meeting {
 }
 
 /// Counts a meeting that comes to nothing.
-struct Attempt<'a>(&'a Inner);
+struct Attempt<'a> {
+    dht: &'a Inner,
+    place: &'a Place,
+}
 
 impl Attempt<'_> {
     fn succeeded(self) {
-        self.0.state.lock().relaying.successes += 1;
+        self.dht.state.lock().relaying.successes += 1;
+        self.place.set(Hope::Met);
         std::mem::forget(self);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().relaying.aborts += 1;
+        self.dht.state.lock().relaying.aborts += 1;
+        self.place.set(Hope::None);
     }
 }
 
-/// Where the relay is, once that is known: the peer's packets that come from there do not show a direct way.
+/// Whether a relay helps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hope {
+    /// There is none, or it did not come to a meeting.
+    #[default]
+    None,
+    Meeting,
+    Met,
+}
+
+/// Where the relay is, once that is known: the peer's packets that come from there do not show a direct way. And whether the two
+/// meet there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Place(Arc<OnceLock<(UdxSocket, SocketAddr)>>);
+pub(crate) struct Place(Arc<PlaceState>);
+
+#[derive(Debug, Default)]
+struct PlaceState {
+    at: OnceLock<(UdxSocket, SocketAddr)>,
+    hope: Mutex<Hope>,
+}
 
 impl Place {
+    fn set(&self, hope: Hope) {
+        *self.0.hope.lock() = hope;
+    }
+
+    /// Whether the two have met at a relay, or still may.
+    pub(crate) fn is_hopeful(&self) -> bool {
+        *self.0.hope.lock() != Hope::None
+    }
+
+    /// Whether the two have met at a relay.
+    pub(crate) fn has_met(&self) -> bool {
+        *self.0.hope.lock() == Hope::Met
+    }
+
     /// The first packet of a stream that does not come through the relay.
     pub(crate) async fn first_direct(&self, dht: &Inner, stream: &WeakUdxStream) -> Result<Direct, CloseReason> {
         loop {
             let first = routes::first_packet(dht, stream).await?;
-            if !self.0.get().is_some_and(|(socket, addr)| (socket, addr) == (&first.0, &first.1)) {
+            if !self.0.at.get().is_some_and(|(socket, addr)| (socket, addr) == (&first.0, &first.1)) {
                 return Ok(first);
             }
         }

@@ -450,7 +450,7 @@ async fn await_client(
 ) -> Result<Direct, ConnectError> {
     let punch = async {
         match serving {
-            Some(serving) => serving.run().await,
+            Some(serving) => serving.run(&place).await,
             None => tokio::time::sleep(CONNECT_TIMEOUT).await,
         }
     };

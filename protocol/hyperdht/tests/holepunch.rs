@@ -12,6 +12,7 @@ use hyperdht::{
     ConnectError, ConnectOptions, Connection, Dht, DhtOptions, HolepunchHook, PunchError, Server, ServerOptions,
 };
 use tokio::time::{Instant, timeout};
+use udx::network::sim::Link;
 
 const NAT_A: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
 const NAT_B: Ipv4Addr = Ipv4Addr::new(47, 1, 1, 1);
@@ -152,6 +153,56 @@ async fn a_server_punches_for_one_random_client_at_a_time() {
     pair.client = pair.world.node(HOST_A).await;
     assert!(matches!(refusal(&pair, ConnectOptions::default()).await, PunchError::RemoteAborted(3)), "try later");
     assert_eq!(pair.server_node.punch_stats().refused, 1);
+}
+
+/// Without a firewall, but not knowing it, a server answers the probe that opens the client's NAT: that is a hole already.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_under_way_comes_before_many() {
+    let mut world = World::new(19, 12).await;
+    let mut nats = Nats::new(19);
+    nats.add(Kind::Symmetric, NAT_A, &[HOST_A]);
+    nats.hops = 0;
+    world.net.set_middlebox(nats);
+    let (client, server_node) = (world.node(HOST_A).await, world.firewalled_node(OPEN).await);
+    let (server, key) = listen(&server_node, ServerOptions::default()).await;
+    // The answer to a question comes back before the answer to a probe.
+    let link = Link { delay: Duration::from_millis(40), ..Link::default() };
+    world.net.set_link(NAT_A.into(), OPEN.into(), link);
+    world.net.set_link(OPEN.into(), HOST_A.into(), link);
+    let pair = Pair { world, client, server_node, server, key };
+    // A random punch would not be allowed twice.
+    for _ in 0..2 {
+        let (here, _there, took) = meet(&pair, ConnectOptions::default()).await;
+        assert!(took < Duration::from_millis(500), "{took:?}");
+        assert_eq!(here.transport().remote_addr().map(|addr| addr.ip()), Some(OPEN.into()));
+    }
+    assert_eq!((pair.client.punch_stats().random, pair.server_node.punch_stats().random), (0, 0));
+}
+
+/// The server has no turn for another random punch, and says so while its answer to the client's probe is on its way.
+#[tokio::test(start_paused = true)]
+async fn a_hole_that_was_refused_meanwhile_is_still_one() {
+    let mut world = World::new(20, 12).await;
+    let mut nats = Nats::new(20);
+    nats.add(Kind::Symmetric, NAT_A, &[HOST_A]);
+    nats.add(Kind::Symmetric, NAT_B, &[HOST_B]);
+    nats.hops = 0;
+    world.net.set_middlebox(nats);
+    let (client, server_node) = (world.node(HOST_A).await, world.firewalled_node(OPEN).await);
+    let (server, key) = listen(&server_node, ServerOptions::default()).await;
+    // A little longer than the client's patience.
+    let link = Link { delay: Duration::from_millis(130), ..Link::default() };
+    for (nat, host) in [(NAT_A, HOST_A), (NAT_B, HOST_B)] {
+        world.net.set_link(OPEN.into(), host.into(), link);
+        world.net.set_link(nat.into(), OPEN.into(), Link::default());
+    }
+    let other = world.node(HOST_B).await;
+    let mut pair = Pair { world, client: other, server_node, server, key };
+    meet(&pair, ConnectOptions::default()).await;
+    assert_eq!(pair.server_node.punch_stats().random, 1, "it has had its turn");
+    pair.client = client;
+    meet(&pair, ConnectOptions::default()).await;
+    assert_eq!((pair.server_node.punch_stats().random, pair.server_node.punch_stats().refused), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// Two peers behind NATs, and a relay in the open.
 struct Trio {
-    _world: World,
+    world: World,
     client: Dht,
     server_node: Dht,
     relay: blind_relay::Server,
@@ -55,7 +55,7 @@ impl Trio {
         });
         let client = world.node(HOST_A).await;
         let server_node = world.node(if server.is_some() { HOST_B } else { OPEN }).await;
-        Self { _world: world, client, server_node, relay, relay_key }
+        Self { world, client, server_node, relay, relay_key }
     }
 
     fn wants(&self, relay: bool) -> Vec<[u8; 32]> {
@@ -183,4 +183,34 @@ async fn who_can_be_written_to_is_not_met_at_a_relay() {
     let (here, _there) = meet(&trio, &server, key, options).await;
     assert_eq!(remote(&here), OPEN);
     assert_eq!((trio.client.relay_stats().attempts, trio.server_node.relay_stats().attempts), (0, 0));
+}
+
+/// One side punches for another peer, or has just done so: the relay carries the connection until there is a turn.
+#[tokio::test(start_paused = true)]
+async fn a_relayed_stream_waits_for_its_turn_to_punch_at_random() {
+    for (seed, server, client) in [(50, Kind::Cone, Kind::Symmetric), (51, Kind::Symmetric, Kind::Cone)] {
+        let mut trio = Trio::new(seed, Some(server), client).await;
+        let (server, key) = trio.serve(ServerOptions::default()).await;
+        meet(&trio, &server, key, ConnectOptions::default()).await;
+        let options = || ConnectOptions { relay_through: trio.wants(true), ..ConnectOptions::default() };
+
+        // The client had its turn, and so had the server.
+        let (mut here, mut there) = meet(&trio, &server, key, options()).await;
+        assert_eq!((remote(&here), remote(&there)), (RELAY.into(), RELAY.into()));
+        // Another node of the same host has a turn of its own.
+        let options = options();
+        let next = trio.world.node(HOST_A).await;
+        let _first = std::mem::replace(&mut trio.client, next);
+        let (mut next_here, mut next_there) = meet(&trio, &server, key, options).await;
+        assert_eq!(remote(&next_here), RELAY);
+
+        // Each waits 20 s for the one before, asks every 10 to 20 s, and punches for up to 40 s.
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        for (here, there) in [(&mut here, &mut there), (&mut next_here, &mut next_there)] {
+            talk(here, there).await;
+            assert_eq!((remote(here), remote(there)), (NAT_B.into(), NAT_A.into()), "direct at last");
+        }
+        assert_eq!(trio.server_node.relay_stats().upgrades, 2);
+        assert_eq!(trio.server_node.punch_stats().random, 3);
+    }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dht_rpc::{NodeId, Reply, RequestError, RequestOptions};
+use rand::Rng;
+use tokio::time::Instant;
 
 use super::limits::RandomPunch;
 use super::nat::Firewall;
@@ -13,11 +15,24 @@ use super::{HolepunchHook, PunchError, PunchView};
 use crate::constants::{code, command};
 use crate::dht::Inner;
 use crate::messages::{Holepunch, HolepunchInfo, HolepunchPayload, Mode, RelayInfo};
+use crate::relay::Place;
 use crate::secure_payload::SecurePayload;
 use crate::socket_pool::PoolSocket;
 
 /// How long a server has to find out what it is behind, when it did not know.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a probe that may be under way is waited for before many are sent: as long as so many questions took, within these bounds.
+/// A punch with a random NAT costs both sides 20 seconds in which they punch no other, and a server that has just punched for
+/// somebody else refuses and closes the very socket that our first probe went to, while its answer is on its way to us. JavaScript's
+/// clients are slow enough not to notice.
+const PROBE_PATIENCE: u32 = 2;
+const PROBE_PATIENCE_MIN: Duration = Duration::from_millis(100);
+const PROBE_PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a random punch is put off that cannot be made now, when a relay carries the connection meanwhile; and as much again at
+/// most, at random.
+const TRY_LATER: Duration = Duration::from_secs(10);
 
 /// Questions at most, however the server changes what it says.
 const MAX_PROBE_ROUNDS: usize = 4;
@@ -37,12 +52,14 @@ pub(crate) struct Target<'a> {
     /// Opens our NAT for the server before the first question, so that its first probe arrives.
     pub(crate) fast_open: bool,
     pub(crate) hook: Option<HolepunchHook>,
+    /// Where the two may meet meanwhile: then there is time for another try.
+    pub(crate) place: Place,
 }
 
 /// Opens a way to the server, and says from which socket to which address.
 pub(crate) async fn punch(dht: &Arc<Inner>, target: Target<'_>) -> Result<(Arc<PoolSocket>, SocketAddrV4), PunchError> {
     let (puncher, mut probes) = Puncher::new(dht, true, Firewall::from_number(target.firewall))?;
-    let mut rounds = Rounds { dht, target: &target, puncher: &puncher, round: 0 };
+    let mut rounds = Rounds { dht, target: &target, puncher: &puncher, round: 0, round_trip: Duration::ZERO };
     let rounds = async {
         rounds.run().await?;
         puncher.run().await;
@@ -79,6 +96,8 @@ struct Rounds<'a> {
     target: &'a Target<'a>,
     puncher: &'a Puncher,
     round: u64,
+    /// How long the last question took to be answered.
+    round_trip: Duration,
 }
 
 impl Rounds<'_> {
@@ -106,7 +125,7 @@ impl Rounds<'_> {
             self.abort(server_relay).await;
             return Err(PunchError::Refused);
         }
-        self.punch(server_address, token).await
+        self.punch(server_address, server_relay, token).await
     }
 
     /// Asks the server what it is behind, until either side knows.
@@ -142,20 +161,65 @@ impl Rounds<'_> {
         Err(PunchError::ProbeTimeout)
     }
 
-    /// Tells the server that we punch, and does so when it does.
-    async fn punch(&mut self, server: SocketAddrV4, remote_token: Option<[u8; 32]>) -> Result<(), PunchError> {
+    /// Tells the server that we punch, and does so when it does. Where a relay helps, a random punch waits for its turn on both
+    /// sides.
+    async fn punch(
+        &mut self,
+        server: SocketAddrV4,
+        server_relay: RelayInfo,
+        remote_token: Option<[u8; 32]>,
+    ) -> Result<(), PunchError> {
         self.puncher.freeze();
-        let random = match self.puncher.is_random() {
-            true => Some(RandomPunch::begin(self.dht).ok_or(PunchError::Busy)?),
-            false => None,
-        };
-        let token = self.target.secure.token(*server.ip());
-        let message = HolepunchPayload { punching: true, token: Some(token), remote_token, ..self.payload() };
-        self.exchange(server, self.target.relay_address, message).await?;
-        if !self.puncher.remote().punching {
-            return Err(PunchError::NotHolepunching);
+        let token = Some(self.target.secure.token(*server.ip()));
+        let is_random = self.puncher.is_random();
+        if is_random && self.target.fast_open {
+            let patience = self.round_trip * PROBE_PATIENCE;
+            tokio::time::sleep(patience.clamp(PROBE_PATIENCE_MIN, PROBE_PATIENCE_MAX)).await;
         }
-        if self.puncher.start(random) { Ok(()) } else { Err(PunchError::NotHolepunchable) }
+        let mut delayed = false;
+        loop {
+            let mut random = None;
+            while is_random && random.is_none() {
+                random = RandomPunch::begin(self.dht);
+                if random.is_none() {
+                    if !self.target.place.is_hopeful() {
+                        return Err(PunchError::Busy);
+                    }
+                    if !std::mem::replace(&mut delayed, true) {
+                        // The two tokens are exchanged while the first node still serves.
+                        let message = HolepunchPayload { token, remote_token, ..self.payload() };
+                        self.exchange(server, self.target.relay_address, message).await?;
+                    }
+                    self.wait_for_a_turn().await?;
+                }
+            }
+            // By the time of a second try the server has left the socket that the first node knows, but not its own nodes.
+            let (peer, relay, token) = match delayed {
+                true => (server_relay.peer_address, server_relay.relay_address, None),
+                false => (server, self.target.relay_address, token),
+            };
+            let message = HolepunchPayload { punching: true, token, remote_token, ..self.payload() };
+            match self.exchange(peer, relay, message).await {
+                Err(PunchError::RemoteAborted(code::TRY_LATER)) if self.target.place.is_hopeful() => {
+                    drop(random);
+                    delayed = true;
+                    self.wait_for_a_turn().await?;
+                    continue;
+                }
+                answer => answer?,
+            };
+            if !self.puncher.remote().punching {
+                return Err(PunchError::NotHolepunching);
+            }
+            return if self.puncher.start(random) { Ok(()) } else { Err(PunchError::NotHolepunchable) };
+        }
+    }
+
+    /// Waits before another try of a random punch; fails when no relay helps any more.
+    async fn wait_for_a_turn(&self) -> Result<(), PunchError> {
+        let more = self.dht.state.lock().rng.random_range(0..=TRY_LATER.as_millis() as u64);
+        tokio::time::sleep(TRY_LATER + Duration::from_millis(more)).await;
+        if self.target.place.is_hopeful() { Ok(()) } else { Err(PunchError::Busy) }
     }
 
     /// Tells the server that nothing will come of it.
@@ -189,12 +253,16 @@ impl Rounds<'_> {
         relay: SocketAddrV4,
         message: HolepunchPayload,
     ) -> Result<Answer, PunchError> {
+        let asked = Instant::now();
         let reply = self.send(peer, relay, &message).await?;
+        self.round_trip = asked.elapsed();
         let value = reply.value.unwrap_or_default();
         let answer = Holepunch::decode(&value).ok().filter(|answer| answer.mode == Mode::Reply);
         let answer = answer.ok_or(PunchError::BadReply)?;
         let payload = self.target.secure.open(answer.payload).ok_or(PunchError::Invalid)?;
-        if payload.error != code::NONE {
+        // A server that puts off tells what it knows, beside that.
+        let puts_off = payload.error == code::TRY_LATER && self.target.place.is_hopeful();
+        if payload.error != code::NONE && !puts_off {
             return Err(PunchError::RemoteAborted(payload.error));
         }
         let echoed = message.token.is_some() && payload.remote_token == message.token;
@@ -204,6 +272,9 @@ impl Rounds<'_> {
         });
         // The node's answer came to the puncher's socket.
         self.puncher.add_sample(reply.to, reply.from);
+        if puts_off {
+            return Err(PunchError::RemoteAborted(payload.error));
+        }
         Ok(Answer { payload, peer_address: answer.peer_address.unwrap_or(relay) })
     }
 

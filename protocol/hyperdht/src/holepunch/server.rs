@@ -1,6 +1,7 @@
 //! The server's side: it answers the client's messages, each from the socket that the hole is punched for.
 
 use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,10 +15,15 @@ use super::{HolepunchHook, PunchView};
 use crate::constants::{code, firewall};
 use crate::dht::Inner;
 use crate::messages::{Holepunch, HolepunchPayload, Mode};
+use crate::relay::Place;
 use crate::secure_payload::SecurePayload;
 
 /// How long a client has to say that it punches.
 const INITIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the socket stays after an attempt was broken off, when a probe of the client has reached it: the answer to that is a
+/// hole, and the client may be on its way through.
+const PROBED_GRACE: Duration = Duration::from_secs(2);
 
 /// Messages of one client that wait for an answer; further ones are dropped, the client repeats itself.
 const MAX_MESSAGES: usize = 8;
@@ -83,26 +89,37 @@ impl Serving {
     }
 
     /// Answers and punches; returns when nothing will come of it. The client's first packet, which is the success, is not
-    /// seen here.
-    pub(crate) async fn run(self) {
+    /// seen here. At `place` the two may meet meanwhile.
+    pub(crate) async fn run(self, place: &Place) {
         let Self { dht, puncher, mut probes, mut messages, secure, hook } = self;
+        let probed = AtomicBool::new(false);
         let answer_probes = async {
             while let Some(probe) = probes.recv().await {
+                probed.store(true, Ordering::Relaxed);
                 puncher.answer(probe);
             }
         };
         let answer_messages = async {
-            let mut conversation = Conversation { dht: &dht, puncher: &puncher, secure: &secure, hook, round: 0 };
+            let mut conversation =
+                Conversation { dht: &dht, puncher: &puncher, secure: &secure, hook, place, round: 0 };
             while let Some(message) = messages.recv().await {
                 if conversation.answer(&message).await.is_err() {
+                    if probed.load(Ordering::Relaxed) {
+                        tokio::time::sleep(PROBED_GRACE).await;
+                    }
                     return;
                 }
             }
         };
         let punch = async {
-            if tokio::time::timeout(INITIAL_TIMEOUT, puncher.started()).await.is_ok() {
-                puncher.run().await;
+            if tokio::time::timeout(INITIAL_TIMEOUT, puncher.started()).await.is_err() {
+                if !place.has_met() {
+                    return;
+                }
+                // The relay carries the connection: there is time.
+                puncher.started().await;
             }
+            puncher.run().await;
         };
         tokio::select! {
             () = answer_probes => {}
@@ -120,6 +137,7 @@ struct Conversation<'a> {
     puncher: &'a Puncher,
     secure: &'a SecurePayload,
     hook: Option<HolepunchHook>,
+    place: &'a Place,
     round: u64,
 }
 
@@ -158,14 +176,13 @@ impl Conversation<'_> {
         {
             self.puncher.probe(message.client, false);
         }
-        if punching {
-            self.punch(message)?;
-        }
+        let error = if punching { self.punch(message)? } else { code::NONE };
         let nat = self.puncher.nat();
         if nat.firewall != Firewall::Unknown {
             self.puncher.freeze();
         }
         let payload = HolepunchPayload {
+            error,
             firewall: nat.firewall.number(),
             round: self.round,
             punching: self.puncher.has_started(),
@@ -178,10 +195,10 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// The client punches, or is willing to: so do we.
-    fn punch(&self, message: &Message) -> Result<(), Aborted> {
+    /// The client punches, or is willing to: so do we, or say when.
+    fn punch(&self, message: &Message) -> Result<u64, Aborted> {
         if self.puncher.has_started() {
-            return Ok(());
+            return Ok(code::NONE);
         }
         if self.hook.as_ref().is_some_and(|hook| !hook.allows(&PunchView::of(self.puncher))) {
             return self.abort(message, code::ABORTED);
@@ -189,15 +206,16 @@ impl Conversation<'_> {
         let random = if self.puncher.is_random() {
             match RandomPunch::begin(self.dht) {
                 Some(random) => Some(random),
+                None if self.place.is_hopeful() => return Ok(code::TRY_LATER),
                 None => return self.abort(message, code::TRY_LATER),
             }
         } else {
             None
         };
-        if self.puncher.start(random) { Ok(()) } else { self.abort(message, code::ABORTED) }
+        if self.puncher.start(random) { Ok(code::NONE) } else { self.abort(message, code::ABORTED) }
     }
 
-    fn abort(&self, message: &Message, error: u64) -> Result<(), Aborted> {
+    fn abort<T>(&self, message: &Message, error: u64) -> Result<T, Aborted> {
         tracing::debug!(client = %message.client, error, "hole punching aborted");
         let payload = aborted(error, self.round);
         self.send(message, &payload, Some(self.dht.rpc.request_socket()));

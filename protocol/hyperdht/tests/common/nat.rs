@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 use udx::network::sim::{Middlebox, SimPacket};
 
-/// Probes that live no longer than this get lost between two NATs.
+/// Probes that live no longer than this get lost behind the NAT that they leave, unless the world is a smaller one.
 const HOPS: u32 = 5;
 
 /// How a NAT gives ports, and whom it lets in.
@@ -69,12 +69,15 @@ pub(crate) struct Nats {
     pub(crate) lan: bool,
     /// Whether they reach each other by the outside of the NAT.
     pub(crate) hairpin: bool,
+    /// How many routers there are between two networks.
+    pub(crate) hops: u32,
     rng: StdRng,
 }
 
 impl Nats {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { nats: Vec::new(), inside: HashMap::new(), lan: true, hairpin: false, rng: StdRng::seed_from_u64(seed) }
+        let rng = StdRng::seed_from_u64(seed);
+        Self { nats: Vec::new(), inside: HashMap::new(), lan: true, hairpin: false, hops: HOPS, rng }
     }
 
     /// Puts hosts behind a NAT.
@@ -92,7 +95,7 @@ impl Middlebox for Nats {
                 return self.lan;
             }
             packet.source = self.nats[nat].leave(packet.source, packet.destination, &mut self.rng);
-            if packet.ttl <= HOPS {
+            if packet.ttl <= self.hops {
                 return false;
             }
         }
