@@ -86,16 +86,17 @@ let nextPeer = 1
 class Peer {
   /**
    * `role` names the side in reports, and the shared process of reference peers; with `own`, a reference peer gets a
-   * process of its own as every other kind always has. `store` is that of a peer that was killed before.
+   * process of its own as every other kind always has. `store` and `port` are those of a peer that was killed before.
    */
-  static async start ({ kind, role, bootstrap, store, own = false, extra }) {
+  static async start ({ kind, role, bootstrap, store, port = null, own = false, extra }) {
     const peer = new Peer()
     peer.id = nextPeer++
     peer.kind = kind
     peer.name = role + ' (' + kind + ')'
     peer.store = store || (idle[kind] && takeStore(kind)) || kind + '-' + role.replace(/\W/g, '-') + '-' + peer.id
     peer.bridge = null
-    const port = await freePort()
+    port ??= await freePort()
+    peer.port = port
     const flags = flagsOf({ store: peer.store, bootstrap, port, extra })
     peer.startedAt = performance.now()
     if (!own && (kind === 'pinned' || kind === 'latest')) {

@@ -1,4 +1,4 @@
-//! `intercom demo`: a private network and two peers in one process.
+//! `intercom demo`: a private network and two peers in one process, and a page to look at them.
 
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use data_encoding::HEXLOWER;
-use encoding::json::Value;
+use encoding::json::{JsString, Value};
 use hyperdht::testnet::Testnet;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -20,11 +20,23 @@ use crate::cli::error::Failure;
 use crate::cli::output;
 use crate::cli::signals::{Signals, within_limits};
 use crate::identity::Identity;
+use crate::intersplit::{Draft, format_cents};
 use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{Console, ENTRY_CHANNEL, SendOptions, SidechannelMessage, SidechannelOptions};
+use crate::ui::{Ui, UiOptions};
 
 /// Nodes of the private DHT.
 const NODES: usize = 3;
+
+/// The room in which they share what they paid.
+const ROOM: &str = "trip";
+
+/// What they paid: who, how much, with whom, for what.
+const EXPENSES: [(&str, &str, &str, &str); 3] = [
+    ("alice", "30", "alice,bob", "dinner"),
+    ("bob", "24", "alice,bob,carol", "taxi"),
+    ("alice", "45", "alice,bob,carol", "museum"),
+];
 
 /// The exchange is given up when it takes longer.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,11 +69,20 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<ExitCode, Failure> {
         },
         () = signals.next() => return Ok(ExitCode::from(130)),
     };
-    output::line(&format!("Messages went both ways {} ms after the start.", begun.elapsed().as_millis()));
+    output::line(&format!("Messages and expenses went both ways {} ms after the start.", begun.elapsed().as_millis()));
     if !args.once {
-        output::line("The network stays up until Ctrl-C. A further peer joins it with:");
+        let ui = UiOptions { host: Ipv4Addr::LOCALHOST.to_string(), port: 0, bridge: None };
+        let ui =
+            Ui::listen(ui).await.map_err(|error| Failure::failed(format!("cannot serve the web page: {error}")))?;
+        output::line(
+            "The network stays up until Ctrl-C. Look at it in a browser, a page for each peer, already connected:",
+        );
+        for player in &cast.peers {
+            output::line(&format!("  {}: {}", player.name, player.page(&ui)));
+        }
+        output::line("A further peer joins it with:");
         output::line(&format!(
-            "  intercom mystore --peer-dht-bootstrap {} --sidechannel-debug 1",
+            "  intercom mystore --peer-dht-bootstrap {} --sidechannels {ROOM} --sidechannel-welcome-required 0",
             cast.testnet.bootstrap
         ));
         signals.next().await;
@@ -81,6 +102,15 @@ struct Player {
     peer: Peer,
     network: SwarmNetwork,
     messages: Receiver<Arc<SidechannelMessage>>,
+    token: String,
+}
+
+impl Player {
+    /// The address of the page that connects to this peer. The token stands behind the `#`, which browsers send to nobody.
+    fn page(&self, ui: &Ui) -> String {
+        let bridge = self.peer.bridge_addr().map(|addr| format!("&bridge=ws://{addr}")).unwrap_or_default();
+        format!("http://{}/#token={}{bridge}&room={ROOM}", ui.local_addr(), self.token)
+    }
 }
 
 impl Cast {
@@ -116,6 +146,8 @@ async fn show(stage: &Cell<&'static str>) -> anyhow::Result<Cast> {
     let [alice, bob] = &mut cast.peers;
     talk(alice, bob, "Hello Bob, nobody is between us.").await?;
     talk(bob, alice, "Hello Alice, I see you.").await?;
+    stage.set("waiting for the expenses");
+    settle(alice, bob).await?;
     Ok(cast)
 }
 
@@ -130,7 +162,13 @@ async fn start(name: &'static str, bootstrap: SocketAddrV4) -> anyhow::Result<Pl
     };
     let network = SwarmNetwork::new(network).await?;
     let options = PeerOptions {
-        sidechannel: SidechannelOptions { console: Console::new(|_| {}), ..SidechannelOptions::default() },
+        sidechannel: SidechannelOptions {
+            console: Console::new(|_| {}),
+            channels: vec![ROOM.to_owned()],
+            // The room has no owner, who would have to sign a welcome.
+            welcome_required: false,
+            ..SidechannelOptions::default()
+        },
         bridge: Some(BridgeOptions {
             host: Ipv4Addr::LOCALHOST.to_string(),
             token: token.clone(),
@@ -151,7 +189,7 @@ async fn start(name: &'static str, bootstrap: SocketAddrV4) -> anyhow::Result<Pl
         output::line(&format!("  SC-Bridge: ws://{address}"));
         output::line(&format!("  token:     {token}"));
     }
-    Ok(Player { name, peer, network, messages })
+    Ok(Player { name, peer, network, messages, token })
 }
 
 /// One peer speaks, and the other hears it.
@@ -165,6 +203,34 @@ async fn talk(from: &Player, to: &mut Player, text: &str) -> anyhow::Result<()> 
             return Ok(());
         }
     }
+}
+
+/// Both add what they paid, and both work out the same: who pays whom.
+async fn settle(alice: &Player, bob: &Player) -> anyhow::Result<()> {
+    let room = JsString::from(ROOM);
+    for (count, (payer, amount, split, note)) in (1..).zip(EXPENSES) {
+        let (from, to) = if payer == alice.name { (alice, bob) } else { (bob, alice) };
+        let draft = Draft {
+            channel: room.clone(),
+            payer: payer.into(),
+            amount: Some(amount.into()),
+            split: split.into(),
+            note: note.into(),
+        };
+        from.peer.expenses().add_expense(draft).await?;
+        while to.peer.expenses().summary(&room).event_count < count {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        output::line(&format!("[{ROOM}] {payer} paid {amount} for {note}, split between {split}"));
+    }
+    let [ours, theirs] = [alice, bob].map(|player| player.peer.expenses().summary(&room));
+    anyhow::ensure!(ours == theirs, "the ledgers of {} and {} differ", alice.name, bob.name);
+    let payments = ours
+        .settlements
+        .iter()
+        .map(|payment| format!("{} -> {}: {}", payment.from, payment.to, format_cents(payment.amount_cents)));
+    output::line(&format!("[{ROOM}] both ledgers settle by {}", payments.collect::<Vec<_>>().join(", ")));
+    Ok(())
 }
 
 /// A secret for a bridge.

@@ -112,12 +112,13 @@ function happened (about) {
 
 function body (about) {
   const tag = about.kind === 'data' ? 'pre' : 'p'
-  const element = h(tag, { class: 'text', dir: 'auto' }, cut(about.text, MAX_TEXT))
+  // What may scroll can be reached by the keyboard.
+  const element = h(tag, { class: 'text', dir: 'auto', tabindex: tag === 'pre' ? '0' : undefined }, cut(about.text, MAX_TEXT))
   if (element.textContent === about.text) return element
   const all = h('button', {
     type: 'button',
     class: 'small',
-    on: { click: () => wrapper.replaceChildren(h(tag, { class: 'text', dir: 'auto', tabindex: '-1' }, about.text)) }
+    on: { click: () => wrapper.replaceChildren(h(tag, { class: 'text', dir: 'auto', tabindex: '0' }, about.text)) }
   }, 'Show all of it')
   const wrapper = h('div', {}, element, all)
   return wrapper

@@ -118,6 +118,9 @@ function balances (summary) {
   }))
 }
 
+/** A mark for what nobody signed, where the peer looks at signatures; the original's does not. */
+const doubt = (event) => event.verified === false && h('span', { class: 'tag', title: 'No signature shows who added this' }, 'unsigned')
+
 /** Newest first. The roles repeat what the elements are, because the narrow layout takes it from them. */
 function entries (events, count) {
   $('entries-block').hidden = events.length === 0
@@ -128,7 +131,7 @@ function entries (events, count) {
     if (split.length > MAX_SPLIT) names.push(` and ${split.length - MAX_SPLIT} more`)
     return h('tr', { role: 'row' },
       h('td', { role: 'cell', class: 'when' }, h('time', { title: exactly(event.ts) }, when(event.ts))),
-      h('td', { role: 'cell', class: 'what' }, event.note ? bdi(cut(event.note, MAX_NOTE)) : h('span', { class: 'facts' }, 'no note')),
+      h('td', { role: 'cell', class: 'what' }, event.note ? bdi(cut(event.note, MAX_NOTE)) : h('span', { class: 'facts' }, 'no note'), doubt(event)),
       h('td', { role: 'cell', class: 'payer' }, bdi(cut(event.payer, MAX_NAME))),
       h('td', { role: 'cell', class: 'split' }, ...names),
       h('td', { role: 'cell', class: 'number' }, amount(event.amountCents)))

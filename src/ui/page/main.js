@@ -138,7 +138,8 @@ async function restore () {
   // As the original's page: what this peer has seen counts, and takes the place of what is there.
   const reply = await session.request('expense_restore', { channel: room.name, confirmed: false, replace: true })
   await session.refreshLedger(room)
-  return `Restored ${reply.added} of ${reply.total} entries from ${reply.source === 'contract' ? 'the contract' : 'this peer'}.`
+  const source = reply.source === 'contract' ? 'the contract' : 'what this peer keeps'
+  return `Restored from ${source}: ${reply.added} added, ${reply.total} in all.`
 }
 
 function startAssistant () {

@@ -23,7 +23,7 @@ export function startRooms (session, { fail }) {
     const where = session.isEntry(room) ? 'Where all peers meet · ' : room.joined ? '' : 'Joining… · '
     setText($('room-facts'), where + plural(session.peers, 'peer') + ' connected')
     $('leave').hidden = session.isEntry(room)
-    $('listen').setAttribute('aria-pressed', String(room.listening))
+    $('listen').classList.toggle('on', room.listening)
     setText($('listen'), room.listening ? 'Subscribed' : 'Subscribe')
     $('listen').title = room.listening ? 'Messages of this room come in; press to stop them' : 'No messages of this room come in; press to hear them'
   }

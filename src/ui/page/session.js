@@ -289,7 +289,7 @@ export class Session extends EventTarget {
       const { summary } = await this.request('expense_balance', { channel: room.name })
       const seen = JSON.stringify(summary)
       if (seen === room.seen && !room.ledgerError) return
-      const { events } = await this.request('expense_list', { channel: room.name })
+      const { events } = await this.request('expense_list', { channel: room.name, verify: true })
       Object.assign(room, { summary, seen, events: Array.isArray(events) ? events : [], ledgerError: null })
     } catch (error) {
       if (this.status !== 'online' || room.ledgerError === error.message) return

@@ -22,7 +22,9 @@ function toast (text, reader, isError) {
   clearTimeout(timer)
   setText($('toast-text'), text)
   $('toast').classList.toggle('wrong', isError)
-  $('toast').hidden = false
+  // Hidden first, so that it comes to lie above a dialog that was opened meanwhile.
+  $('toast').hidePopover()
+  $('toast').showPopover()
   // Emptied first, so that the same words are read out again.
   $(reader).textContent = ''
   requestAnimationFrame(() => { $(reader).textContent = text })
@@ -30,7 +32,7 @@ function toast (text, reader, isError) {
 
 function hide () {
   clearTimeout(timer)
-  $('toast').hidden = true
+  $('toast').hidePopover()
 }
 
 export function startStatus (session) {
