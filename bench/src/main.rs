@@ -9,10 +9,13 @@
 //! intercom-bench node               a plain DHT node
 //! ```
 
+mod dht;
 mod lines;
+mod link;
 mod mux;
 mod node;
 mod pow;
+mod quic;
 mod serve;
 mod stream;
 mod swarm;
@@ -62,6 +65,18 @@ async fn perform(op: &str, request: Value, lab: &mut Lab) -> Answer {
         "stream" => stream::send(from_value(request)?, lab).await,
         "mux" => mux::send(from_value(request)?, lab).await,
         "pow" => pow::build(from_value(request)?),
+        "testnet" => dht::testnet(from_value(request)?, lab).await,
+        "handshakes" => dht::handshakes(from_value(request)?, lab).await,
+        "lookups" => dht::lookups(from_value(request)?, lab).await,
+        "announces" => dht::announces(from_value(request)?, lab).await,
+        "hold" => dht::hold(from_value(request)?, lab).await,
+        "udx_create" => link::create(from_value(request)?, lab),
+        "udx_take" => link::take(from_value(request)?, lab),
+        "udx_taken" => link::taken(lab).await,
+        "udx_send" => link::send(from_value(request)?, lab).await,
+        "link" => link::link(from_value(request)?).await,
+        "quinn_serve" => quic::serve(lab),
+        "quinn_send" => quic::send(from_value(request)?).await,
         _ => Err(format!("no operation {op}").into()),
     }
 }
@@ -71,6 +86,10 @@ async fn perform(op: &str, request: Value, lab: &mut Lab) -> Answer {
 struct Lab {
     dht: Option<Dht>,
     swarms: Vec<swarm::Swarm>,
+    testnet: Option<hyperdht::testnet::Testnet>,
+    held: Vec<tokio::task::JoinHandle<()>>,
+    end: Option<link::End>,
+    quic: Option<quinn::Endpoint>,
 }
 
 impl Lab {
@@ -137,14 +156,14 @@ fn address(text: &str) -> Result<SocketAddrV4, Failure> {
 
 /// 32 bytes from hex.
 fn key(hex: &str) -> Result<[u8; 32], Failure> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return Err(format!("{hex} is not 32 bytes of hex").into());
+    unhex(hex)?.try_into().map_err(|_| format!("{hex} is not 32 bytes of hex").into())
+}
+
+fn unhex(hex: &str) -> Result<Vec<u8>, Failure> {
+    if !hex.len().is_multiple_of(2) || !hex.is_ascii() {
+        return Err(format!("{hex} is not hex").into());
     }
-    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits)?, 16)?;
-    }
-    Ok(bytes)
+    hex.as_bytes().chunks(2).map(|digits| Ok(u8::from_str_radix(std::str::from_utf8(digits)?, 16)?)).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

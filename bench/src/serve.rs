@@ -5,12 +5,13 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::lines::Answer;
-use crate::{Lab, mux, node, stream};
+use crate::{Lab, mux, node, stream, swarm};
 
 /// What is done with a connection; see `bench/js/ops/serve.js`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(tag = "mode", rename_all = "lowercase")]
 enum Mode {
+    Hold,
     Stream,
     Mux { kind: mux::Kind },
 }
@@ -28,6 +29,7 @@ pub(crate) async fn serve(request: Serve, lab: &mut Lab) -> Answer {
     tokio::spawn(async move {
         while let Some(connection) = server.accept().await {
             match request.mode {
+                Mode::Hold => drop(tokio::spawn(swarm::hold(connection))),
                 Mode::Stream => drop(tokio::spawn(stream::take(connection))),
                 Mode::Mux { kind } => drop(tokio::spawn(mux::take(connection, kind))),
             }

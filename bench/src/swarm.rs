@@ -61,6 +61,6 @@ async fn new(bootstrap: &str) -> Result<Swarm, Failure> {
     Ok(swarm)
 }
 
-async fn hold(mut connection: Connection) {
+pub(crate) async fn hold(mut connection: Connection) {
     while let Ok(Some(_)) = connection.recv().await {}
 }

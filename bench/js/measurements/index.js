@@ -13,9 +13,13 @@ module.exports = [
   require('./startup'),
   require('./bridge'),
   require('./memory'),
+  require('./idle'),
   require('./connect'),
+  require('./dht'),
   require('./stream'),
+  require('./quinn'),
   require('./mixed'),
+  require('./lossy'),
   require('./protomux'),
   require('./pow')
 ]

@@ -3,6 +3,11 @@ const channelOf = require('../lib/channel')
 
 /** What is done with a connection, by mode. */
 const modes = {
+  /** Keeps connections, and reads what they say. */
+  hold () {
+    return (connection) => connection.resume()
+  },
+
   /** Takes what `stream` sends, and says when it has all of it. */
   stream () {
     return (connection) => {

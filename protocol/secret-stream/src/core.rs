@@ -267,7 +267,7 @@ impl Core {
             return Err(Error::MessageTooLarge(len));
         }
         if self.outgoing.capacity() == 0 {
-            self.outgoing.reserve((len + OVERHEAD).max(self.batch_hint));
+            self.outgoing = udx::blocks::take((len + OVERHEAD).max(self.batch_hint));
         }
         let start = self.outgoing.len();
         self.outgoing.reserve(len + OVERHEAD);

@@ -69,6 +69,7 @@
 //! once on the way out, into the buffer of a batch of up to 64 packets that one system call sends, and once on the way in,
 //! into blocks that the layer above can decrypt in place. [`network::Network`] is what it needs of the system;
 //! [`network::sim`] is a network in memory for tests, with virtual time.
+pub mod blocks;
 mod congestion;
 mod driver;
 mod error;

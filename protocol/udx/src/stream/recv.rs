@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::blocks;
 use crate::packet::flags;
 
 /// Bytes that the reader may leave unread before the peer is told to stop: the window of libudx.
@@ -149,7 +150,7 @@ impl Inbox {
                 } else {
                     self.ordered.pop_back();
                 }
-                self.ordered.push_back(BytesMut::with_capacity(self.chunk_size.max(payload.len())));
+                self.ordered.push_back(blocks::take(self.chunk_size.max(payload.len())));
                 continue;
             }
             let (now, later) = payload.split_at(payload.len().min(room));
