@@ -242,6 +242,8 @@ test('whatever peers send stays text', { timeout: 90_000 }, async () => {
   await log(page).getByText(evil).first().waitFor()
   await page.locator('#entries tr').first().waitFor()
   await page.waitForFunction(() => document.querySelectorAll('#entries tr').length === 2)
+  assert.strictEqual(await page.locator('#balances').getByText('\ufffdevil').count(), 1, 'a name cannot be turned around')
+  assert.strictEqual(await log(page).getByText('added').count(), 2, 'only what the ledger took counts as an expense')
   assert.strictEqual(await page.locator('#entries img, #log img, #settlements img, #picture script, #log script, #log style').count(), 0)
   await accessible(page, 'a room full of attacks')
   await picture(page, 'attacks')

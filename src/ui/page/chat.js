@@ -1,7 +1,7 @@
 // The messages of a room.
 
 import { $, bdi, h } from './dom.js'
-import { amount, colourOf, cut, exactly, shortKey, time } from './format.js'
+import { amount, colourOf, cut, exactly, plain, shortKey, time } from './format.js'
 import { MAX_MESSAGES } from './room.js'
 
 /** Longer texts are cut, and shown whole when asked. */
@@ -111,14 +111,15 @@ function happened (about) {
 }
 
 function body (about) {
+  const text = plain(about.text)
   const tag = about.kind === 'data' ? 'pre' : 'p'
   // What may scroll can be reached by the keyboard.
-  const element = h(tag, { class: 'text', dir: 'auto', tabindex: tag === 'pre' ? '0' : undefined }, cut(about.text, MAX_TEXT))
-  if (element.textContent === about.text) return element
+  const element = h(tag, { class: 'text', dir: 'auto', tabindex: tag === 'pre' ? '0' : undefined }, cut(text, MAX_TEXT))
+  if (element.textContent === text) return element
   const all = h('button', {
     type: 'button',
     class: 'small',
-    on: { click: () => wrapper.replaceChildren(h(tag, { class: 'text', dir: 'auto', tabindex: '0' }, about.text)) }
+    on: { click: () => wrapper.replaceChildren(h(tag, { class: 'text', dir: 'auto', tabindex: '0' }, text)) }
   }, 'Show all of it')
   const wrapper = h('div', {}, element, all)
   return wrapper

@@ -1,7 +1,7 @@
 // What opens above the page: joining, exporting, clearing, and what is known of the peer.
 
 import { $, busy, h, setText, showError } from './dom.js'
-import { plural } from './format.js'
+import { plain, plural } from './format.js'
 
 const KINDS = { text: ['txt', 'text/plain'], json: ['json', 'application/json'], csv: ['csv', 'text/csv'] }
 
@@ -62,7 +62,7 @@ function startExport (session, say) {
     } catch (error) {
       data = error.message
     }
-    setText($('export-data'), data)
+    setText($('export-data'), plain(data))
   }
 
   $('export').addEventListener('click', () => {

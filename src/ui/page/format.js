@@ -48,8 +48,15 @@ export function shortKey (key) {
   return text.length > 16 ? text.slice(0, 6) + '…' + text.slice(-4) : text || 'unknown'
 }
 
-/** Text of a bounded length, in whole characters. */
+/** Control characters, and those that turn the direction of what follows: with them a name looks like another. */
+const MISLEADING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+
+/** Text of peers as it is shown: what would mislead is visible, lines stay lines. */
+export const plain = (text) => String(text).replaceAll('\r\n', '\n').replace(MISLEADING, '\ufffd')
+
+/** The same with a bounded length, in whole characters. */
 export function cut (text, length) {
+  text = plain(text)
   const characters = [...String(text).slice(0, length * 4)]
   return characters.length > length || String(text).length > length * 4 ? characters.slice(0, length - 1).join('') + '…' : characters.join('')
 }

@@ -66,7 +66,7 @@ export function startLedger (session, { say }) {
 /** Adds an expense, and says what was added. */
 export async function add (session, room, fields) {
   const { event } = await session.request('expense_add', { channel: room.name, ...fields })
-  await session.noteOwn(room, { kind: 'expense', payer: event.payer, cents: event.amountCents, split: event.split, note: event.note })
+  await session.noteOwn(room, { kind: 'expense', payer: event.payer, cents: event.amountCents, note: event.note })
   return `Added ${amount(event.amountCents)} paid by ${cut(event.payer, MAX_NAME)}.`
 }
 

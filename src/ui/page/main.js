@@ -4,7 +4,7 @@ import { read } from './assistant.js'
 import { startChat } from './chat.js'
 import { startDialogs } from './dialogs.js'
 import { $, busy, setText, showError } from './dom.js'
-import { amount, balance } from './format.js'
+import { amount, balance, plain } from './format.js'
 import { add, startLedger } from './ledger.js'
 import { addressError, ownBridge, remember, remembered, takeLink } from './link.js'
 import { startRooms } from './rooms.js'
@@ -146,7 +146,7 @@ function startAssistant () {
   const answer = (text) => {
     const box = $('answer')
     box.hidden = false
-    setText(box, (box.textContent + (box.textContent ? '\n\n' : '') + text).slice(-MAX_ANSWERS))
+    setText(box, (box.textContent + (box.textContent ? '\n\n' : '') + plain(text)).slice(-MAX_ANSWERS))
     box.scrollTop = box.scrollHeight
   }
   $('assistant').addEventListener('submit', (event) => {

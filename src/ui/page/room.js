@@ -43,15 +43,12 @@ export function meaning (body) {
     if (body.type === 'expense_clear') return { kind: 'clear' }
     const event = body.event
     if (body.type === 'expense_add' && event && typeof event === 'object') {
-      const split = Array.isArray(event.split) ? event.split.map(String) : String(event.split ?? '').split(',')
-      return {
-        kind: 'expense',
-        payer: String(event.payer ?? ''),
-        cents: Number(event.amountCents) || 0,
-        split: split.map((name) => name.trim()).filter(Boolean),
-        note: String(event.note ?? '')
+      const cents = parseInt(event.amountCents, 10)
+      // What no ledger takes is shown as what it is.
+      if (typeof event.payer === 'string' && event.payer.trim() && Number.isSafeInteger(cents) && cents > 0) {
+        return { kind: 'expense', payer: event.payer, cents, note: typeof event.note === 'string' ? event.note : '' }
       }
     }
   }
-  return { kind: 'data', text: JSON.stringify(body, null, 2) ?? 'undefined' }
+  return { kind: 'data', text: JSON.stringify(body, null, 2) ?? '' }
 }

@@ -30,6 +30,8 @@ export function startRooms (session, { fail }) {
 
   for (const type of ['rooms', 'current']) session.addEventListener(type, render)
   session.addEventListener('stats', head)
+  // After a new list is there: the current one may lie outside of what is seen of it.
+  session.addEventListener('current', () => $('rooms').querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }))
   $('leave').addEventListener('click', () => {
     const room = session.current
     busy($('leave'), 'Leaving…', () => session.leave(room)).then(() => $('room-name').focus(), fail)
