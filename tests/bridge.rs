@@ -105,7 +105,10 @@ impl Backend for Fake {
 }
 
 /// A terminal that repeats what it is told.
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    exit: Arc<tokio::sync::Notify>,
+}
 
 impl Commands for Echo {
     fn run(&self, line: &str) -> Operation<CommandOutput> {
@@ -115,7 +118,12 @@ impl Commands for Echo {
             _ => Ok(None),
         };
         let output = vec![line.to_owned(), "second line".into()];
-        Box::pin(async move { CommandOutput { output, result } })
+        let last = line == "/exit";
+        Box::pin(async move { CommandOutput { output, result, last } })
+    }
+
+    fn exit(&self) {
+        self.exit.notify_one();
     }
 }
 
@@ -397,7 +405,7 @@ async fn a_pong_has_the_time() {
 
 #[tokio::test]
 async fn terminal_commands_answer_with_what_they_print() {
-    let setup = setup_with(options(), Some(Arc::new(Echo))).await;
+    let setup = setup_with(options(), Some(Arc::new(Echo::default()))).await;
     let mut client = setup.enter().await;
     for (command, expected) in [
         (
@@ -417,6 +425,21 @@ async fn terminal_commands_answer_with_what_they_print() {
     ] {
         assert_eq!(client.ask(command).await, expected);
     }
+}
+
+#[tokio::test]
+async fn the_command_that_ends_the_peer_is_answered() {
+    let exit = Arc::new(tokio::sync::Notify::new());
+    let setup = setup_with(options(), Some(Arc::new(Echo { exit: exit.clone() }))).await;
+    let mut client = setup.enter().await;
+    client.tell(r#"{"id":7,"type":"cli","command":"/exit"}"#).await;
+    exit.notified().await;
+    setup.bridge.close().await;
+    let answer = client.next().await;
+    assert_eq!(
+        answer,
+        r#"{"id":7,"type":"cli_result","command":"/exit","ok":true,"output":["/exit","second line"],"error":null}"#
+    );
 }
 
 #[tokio::test]

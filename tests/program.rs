@@ -209,6 +209,67 @@ fn a_signal_ends_a_peer_well_and_its_identity_stays() {
 }
 
 #[test]
+fn commands_are_read_from_standard_input_line_by_line_without_a_prompt() {
+    let place = Place::new().with_key("peer");
+    let mut command = place.program(&ALONE);
+    command.stdin(Stdio::piped());
+    let mut peer = Running::start(command);
+    let banner = peer.until("=================================");
+    let mut input = peer.child.stdin.take().expect("is piped");
+    let script =
+        "/print --text 'two words'\n\n/sc_stats\r\n/no_such\n/get_keys\nno\n/tx --command x\n/print --text end\n";
+    std::io::Write::write_all(&mut input, script.as_bytes()).expect("it reads");
+    // A closed standard input ends nothing.
+    drop(input);
+    let lines = peer.until("end");
+    let from = lines.iter().position(|line| line == "two words").expect("the first answer");
+    let expected = [
+        "two words",
+        "{ channels: [ '0000intercom' ], connectionCount: 0 }",
+        &format!("Address:  {}", value(&banner, "Peer trac address (bech32m): ")),
+        &format!("Public Key:  {}", value(&banner, "Peer pubkey (hex): ")),
+        "Whoever has the secret key is this peer. Show it? Type yes:",
+        "Not shown.",
+        "Command failed: Peer is not writable.",
+        "end",
+    ];
+    let rest: Vec<_> = lines[from..].iter().filter(|line| !line.starts_with("Sidechannel")).collect();
+    assert_eq!(rest, expected);
+    assert_eq!(lines.iter().filter(|line| *line == "Node started. Available commands:").count(), 1);
+    assert!(lines.iter().all(|line| !line.starts_with('>')), "{lines:#?}");
+    assert!(peer.child.try_wait().expect("a child").is_none(), "still there");
+}
+
+#[test]
+fn output_that_nobody_reads_holds_up_nothing() {
+    let place = Place::new().with_key("peer");
+    let mut peer = Running::start(place.program(&ALONE));
+    let lines = peer.until("=================================");
+    let address = value(&lines, "SC-Bridge: ws://").to_owned();
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        use futures_util::{SinkExt, StreamExt};
+        use tokio_tungstenite::tungstenite::Message;
+        let stream = tokio::net::TcpStream::connect(&address).await.expect("the bridge listens");
+        let (mut client, _) =
+            tokio_tungstenite::client_async(format!("ws://{address}"), stream).await.expect("an upgrade");
+        client.send(Message::Text(r#"{"type":"auth","token":"t"}"#.into())).await.expect("it takes it");
+        // Each prints some 6 kB, and a pipe takes 64 kB.
+        for id in 0..400 {
+            let help = format!(r#"{{"id":{id},"type":"cli","command":"/help"}}"#);
+            client.send(Message::Text(help.into())).await.expect("it takes it");
+            let start = format!("{{\"id\":{id},\"type\":\"cli_result\"");
+            loop {
+                match client.next().await {
+                    Some(Ok(Message::Text(text))) if text.starts_with(&start) => break,
+                    Some(Ok(_)) => {}
+                    other => panic!("no answer to {id}: {other:?}"),
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_store_is_used_by_one_peer_at_a_time() {
     let place = Place::new().with_key("peer");
     let mut peer = Running::start(place.program(&ALONE));

@@ -54,12 +54,21 @@ pub trait Backend: Send + Sync + 'static {
         let _ = (kind, message);
         Box::pin(async { Err("Expense split app not initialized.".into()) })
     }
+
+    /// Why messages on a channel are not received or not sent; `None` where nothing can say so.
+    fn explain(&self, channel: &str) -> Option<Object> {
+        let _ = channel;
+        None
+    }
 }
 
 /// The terminal as the bridge sees it: runs one line and hands back what it printed.
 pub trait Commands: Send + Sync + 'static {
     /// Runs a line that is not empty.
     fn run(&self, line: &str) -> Operation<CommandOutput>;
+
+    /// Ends the peer, once the answer to a line that was the [`last`](CommandOutput::last) is on its way.
+    fn exit(&self) {}
 }
 
 /// What a terminal command did.
@@ -69,4 +78,6 @@ pub struct CommandOutput {
     pub output: Vec<String>,
     /// What it returned, or the text of what it threw. `Ok(None)` is JavaScript's `undefined`.
     pub result: Result<Option<Value>, String>,
+    /// Whether it asks the peer to end.
+    pub last: bool,
 }

@@ -63,11 +63,13 @@ impl Queue {
         self.added.notify_one();
     }
 
-    /// Ends the queue. The first reason stays; what waited is forgotten.
+    /// Ends the queue. The first reason stays; what waited is forgotten, unless the bridge closes in order.
     pub(crate) fn end(&self, end: End) {
         let mut inner = self.inner.lock();
-        if inner.end.is_none() {
-            *inner = Inner { end: Some(end), ..Inner::default() };
+        match inner.end {
+            Some(_) => {}
+            None if end == End::Shutdown => inner.end = Some(end),
+            None => *inner = Inner { end: Some(end), ..Inner::default() },
         }
         drop(inner);
         self.over.notify_one();
@@ -148,6 +150,17 @@ mod tests {
             queue.push(Utf8Bytes::default());
         }
         assert_eq!(queue.ended().await, End::Slow);
+    }
+
+    #[tokio::test]
+    async fn what_waited_is_forgotten_unless_the_bridge_closes_in_order() {
+        for (end, kept) in [(End::Shutdown, Some("a".into())), (End::Slow, None)] {
+            let queue = Queue::default();
+            queue.push("a".into());
+            queue.end(end);
+            queue.push("b".into());
+            assert_eq!((queue.try_next(), queue.try_next()), (kept, None), "{end:?}");
+        }
     }
 
     #[tokio::test]

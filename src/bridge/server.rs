@@ -283,7 +283,13 @@ where
         End::Shutdown => (CloseCode::Away, "The peer stops."),
         End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized."),
     };
-    let close = sink.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })));
+    let close = async {
+        // What was answered before the peer stopped, above all to who told it to.
+        while let Some(frame) = client.queue.try_next() {
+            sink.feed(Message::Text(frame)).await?;
+        }
+        sink.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await
+    };
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
     end
 }

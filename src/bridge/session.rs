@@ -116,6 +116,17 @@ impl Session {
                         .with("sidechannelStarted", backend.started()),
                 );
             }
+            // Not in the original.
+            Some("explain") => {
+                let channel = channel(message)?;
+                let explanation =
+                    self.shared.backend.explain(&channel.to_str_lossy()).ok_or("Unknown type: explain")?;
+                let mut answer = Object::new().with("type", "explanation");
+                for (key, value) in &explanation {
+                    answer.insert(key.clone(), value.clone());
+                }
+                reply.send(answer);
+            }
             Some("info") => {
                 let info = self.shared.options.info.clone().ok_or("Info not available.")?;
                 reply.send(Object::new().with("type", "info").with("info", info));
@@ -248,6 +259,9 @@ impl Session {
                 Ok(None) => result.with("error", Value::Null),
                 Err(error) => result.with("error", error).with("result", Value::Null),
             });
+            if done.last {
+                commands.exit();
+            }
         })
         .await;
         Ok(())

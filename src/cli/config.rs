@@ -18,10 +18,8 @@ use crate::bridge::parse_base64_json;
 mod ui;
 
 pub use crate::sidechannel::ENTRY_CHANNEL;
+pub use crate::terminal::MSB_BOOTSTRAP;
 pub use ui::UiConfig;
-
-/// The bootstrap key of the settlement network (main_settlement_bus `src/config/env.js`).
-pub const MSB_BOOTSTRAP: &str = "acbc3a4344d3a804101d40e53db1dda82b767646425af73599d4cd6577d69685";
 
 /// The channel of the settlement network.
 pub const MSB_CHANNEL: &str = "0000trac0network0msb0mainnet0000";
@@ -212,14 +210,14 @@ impl PeerConfig {
         warnings.extend(unknown(arguments));
         let mut inputs = Inputs { arguments, env, warnings };
 
-        let peer_name =
-            inputs.text("peer-store-name").or_else(|| arguments.store_label.clone().filter(|label| !label.is_empty()));
-        let peer_name = peer_name.unwrap_or_else(|| "peer".into());
-        let peer_folder = inputs.text("peer-stores-directory").unwrap_or_else(|| "stores/".into());
-        let msb_name = inputs.text("msb-store-name").unwrap_or_else(|| format!("{peer_name}-msb"));
-        let msb_folder = inputs.text("msb-stores-directory").unwrap_or_else(|| "stores/".into());
-        let peer_store = store_path(&peer_folder, &peer_name, "--peer-store-name")?;
-        let msb_store = store_path(&msb_folder, &msb_name, "--msb-store-name")?;
+        let label = arguments.store_label.clone().filter(|label| !label.is_empty());
+        let names = StoreNames {
+            peer_name: inputs.text("peer-store-name").or(label),
+            peer_folder: inputs.text("peer-stores-directory"),
+            msb_name: inputs.text("msb-store-name"),
+            msb_folder: inputs.text("msb-stores-directory"),
+        };
+        let (peer_store, msb_store) = names.paths()?;
 
         let subnet_channel = inputs.text("subnet-channel").unwrap_or_else(|| "trac-peer-subnet".into());
         let sidechannels = inputs.list("sidechannels").unwrap_or_default();
@@ -259,6 +257,48 @@ impl PeerConfig {
             ui,
         })
     }
+}
+
+/// Names and folders of a peer's stores, as far as they are given.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "each field is the flag of its name, which the table of flags describes")]
+pub struct StoreNames {
+    pub peer_name: Option<String>,
+    pub peer_folder: Option<String>,
+    pub msb_name: Option<String>,
+    pub msb_folder: Option<String>,
+}
+
+impl StoreNames {
+    /// The folders of the peer's store and of the settlement store.
+    fn paths(self) -> Result<(PathBuf, PathBuf), Failure> {
+        let peer_name = self.peer_name.unwrap_or_else(|| "peer".into());
+        let msb_name = self.msb_name.unwrap_or_else(|| format!("{peer_name}-msb"));
+        let folder = |folder: Option<String>| folder.unwrap_or_else(|| "stores/".into());
+        let peer = store_path(&folder(self.peer_folder), &peer_name, "--peer-store-name")?;
+        Ok((peer, store_path(&folder(self.msb_folder), &msb_name, "--msb-store-name")?))
+    }
+}
+
+/// The folders of a peer's store and of its settlement store: by what is given, else by the environment, else by default.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] for a name that is none.
+pub fn stores(given: StoreNames, env: &dyn Fn(&str) -> Option<String>) -> Result<(PathBuf, PathBuf), Failure> {
+    let or_env = |given: Option<String>, name: &'static str| {
+        let variables = flags::find(name).into_iter().flat_map(|flag| flag.env);
+        given
+            .filter(|text| !text.is_empty())
+            .or_else(|| variables.filter_map(|name| env(name)).find(|text| !text.is_empty()))
+    };
+    let names = StoreNames {
+        peer_name: or_env(given.peer_name, "peer-store-name"),
+        peer_folder: or_env(given.peer_folder, "peer-stores-directory"),
+        msb_name: or_env(given.msb_name, "msb-store-name"),
+        msb_folder: or_env(given.msb_folder, "msb-stores-directory"),
+    };
+    names.paths()
 }
 
 impl SidechannelConfig {

@@ -114,6 +114,19 @@ pub const GROUPS: &[Group] = &[
     ]),
 ];
 
+impl Flag {
+    /// The flag as clap has it, for completions and manual pages. What reads it is the reader of the configuration.
+    pub fn to_arg(&self) -> clap::Arg {
+        let arg = clap::Arg::new(self.name).long(self.name).value_name(self.value).num_args(0..=1);
+        let arg = if self.kind == Kind::Switch { arg.value_parser(["0", "1"]) } else { arg };
+        let arg = arg.help(format!("{} [env: {}]", self.help, self.env.join(", "))).hide_possible_values(true);
+        match self.alias {
+            Some(alias) => arg.visible_alias(alias),
+            None => arg,
+        }
+    }
+}
+
 /// All flags, without their headings.
 pub fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|(_, flags)| flags.iter())

@@ -14,6 +14,7 @@ mod signals;
 mod store_lock;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -47,6 +48,14 @@ enum Command {
     Relay(commands::RelayArgs),
     /// Run a private network with two peers in this process, let them exchange messages, and stay up
     Demo(commands::DemoArgs),
+    /// Say why messages on a channel are not received or not sent, and what mends it
+    Explain(commands::ExplainArgs),
+    /// Show, import and export the identity of a peer
+    Keys(commands::KeysArgs),
+    /// Print the completions of a shell
+    Completions(commands::CompletionsArgs),
+    /// Print a manual page
+    Man(commands::ManArgs),
 }
 
 /// What the command line asks for.
@@ -61,6 +70,16 @@ enum Request {
 /// What `intercom --help` prints.
 pub fn help() -> String {
     Cli::command().render_long_help().to_string()
+}
+
+/// The program with all commands and, unlike [`help`], with a peer's flags as arguments: what completions and manual pages are made
+/// of, and what the guides must name.
+pub fn reference() -> clap::Command {
+    let label = clap::Arg::new("label").value_name("LABEL").help("Name of the peer's store, where no flag names it");
+    let program = Cli::command().after_help("").arg(label);
+    flags::GROUPS.iter().fold(program, |program, (heading, flags)| {
+        flags.iter().fold(program, |program, flag| program.arg(flag.to_arg().help_heading(*heading)))
+    })
 }
 
 /// Runs the program on the arguments of this process.
@@ -97,11 +116,23 @@ pub fn main() -> ExitCode {
             log("warn");
             run(commands::demo(args))
         }
+        Request::Command(Command::Explain(args)) => {
+            log("warn");
+            run(commands::explain(args))
+        }
+        Request::Command(Command::Keys(args)) => {
+            log("warn");
+            commands::keys(args)
+        }
+        Request::Command(Command::Completions(args)) => commands::completions(&args),
+        Request::Command(Command::Man(args)) => commands::man(&args),
     });
-    done.unwrap_or_else(|failure| {
+    let code = done.unwrap_or_else(|failure| {
         output::error_line(&format!("error: {failure}"));
         failure.exit_code()
-    })
+    });
+    output::flush();
+    code
 }
 
 /// Understands the arguments after the program's name.
@@ -151,7 +182,11 @@ fn log(default: &str) {
     let chosen = LOG_VARIABLES.iter().find_map(|name| std::env::var(name).ok());
     let filter = EnvFilter::new(chosen.as_deref().unwrap_or(default));
     // A second attempt, in tests, finds the first one's subscriber and leaves it.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(output::log)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
 }
 
 /// Runs a command to its end on one thread.

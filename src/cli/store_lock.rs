@@ -37,6 +37,14 @@ impl StoreLock {
     }
 }
 
+impl StoreLock {
+    /// Whether a process uses a store now. Unlike [`take`](Self::take) it makes nothing.
+    pub fn is_taken(store: &Path) -> bool {
+        let file = OpenOptions::new().read(true).write(true).open(store.join(FILE));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+}
+
 fn open(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
@@ -69,13 +77,16 @@ mod tests {
     fn a_store_is_used_by_one_at_a_time() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = folder.path().join("stores/peer");
+        assert!(!StoreLock::is_taken(&store));
         let lock = StoreLock::take(&store).expect("free");
+        assert!(StoreLock::is_taken(&store));
         let message = StoreLock::take(&store).expect_err("in use").to_string();
         assert!(message.contains("is in use by") && message.contains("--peer-store-name"), "{message}");
         if cfg!(unix) {
             assert!(message.contains(&format!("process {};", std::process::id())), "{message}");
         }
         drop(lock);
+        assert!(!StoreLock::is_taken(&store));
         StoreLock::take(&store).expect("free again");
     }
 

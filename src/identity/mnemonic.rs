@@ -31,3 +31,20 @@ pub(super) fn to_seed(words: &str) -> Option<Zeroizing<[u8; 64]>> {
 fn parse(words: &str) -> Option<Mnemonic> {
     Mnemonic::parse_in_normalized(Language::English, words).ok()
 }
+
+/// Whether a text may give an identity away: it has the length of a secret key (or of a signature) in hex, or twelve words in a row
+/// that are those of mnemonics.
+pub fn looks_secret(text: &str) -> bool {
+    /// Hex digits of a secret key.
+    const KEY: usize = 128;
+    /// Words of the shortest mnemonic.
+    const WORDS: usize = 12;
+    let hex = text.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= KEY);
+    let mut in_a_row = 0;
+    let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).any(|word| {
+        let known = Language::English.find_word(&word.to_lowercase()).is_some();
+        in_a_row = if known { in_a_row + 1 } else { 0 };
+        in_a_row >= WORDS
+    });
+    hex || words
+}

@@ -37,6 +37,7 @@ use zeroize::Zeroizing;
 
 pub use derivation::DEFAULT_PATH;
 pub use error::IdentityError;
+pub use mnemonic::looks_secret;
 
 /// A peer's keys, and where they come from as far as that is known.
 #[derive(Clone)]
@@ -175,6 +176,14 @@ pub fn save(path: impl AsRef<Path>, identity: &Identity) -> Result<Vec<String>, 
     let content = keyfile::encrypt(identity, b"");
     file::create(path, content.as_bytes())?;
     Ok(unlocked::write(path, content.as_bytes(), identity).err().map(|error| error.to_string()).into_iter().collect())
+}
+
+/// Writes a file with a secret, which must not exist, for its owner only (mode 0600 on Unix). Folders that are missing are created.
+///
+/// # Errors
+/// [`IdentityError::Exists`] when there is a file, and [`IdentityError::Io`].
+pub fn write_private(path: impl AsRef<Path>, content: &[u8]) -> Result<(), IdentityError> {
+    file::create(path.as_ref(), content)
 }
 
 #[cfg(test)]

@@ -80,4 +80,8 @@ impl Backend for Services {
         let (expenses, kind, message) = (self.expenses.clone(), kind.to_owned(), message.clone());
         Box::pin(async move { expenses.answer(&kind, &message).await })
     }
+
+    fn explain(&self, channel: &str) -> Option<Object> {
+        Some(self.sidechannel.explain(channel).to_object())
+    }
 }

@@ -50,6 +50,7 @@ pub struct PeerOptions {
 pub struct Peer {
     sidechannel: Sidechannel,
     expenses: InterSplit,
+    terminal: Terminal,
     bridge: Option<Arc<Bridge>>,
     forwarding: JoinHandle<()>,
     exit: Arc<Notify>,
@@ -77,13 +78,11 @@ impl Peer {
         let expenses = InterSplit::open(expenses, Arc::new(sidechannel.clone()));
         let messages = sidechannel.messages();
         let exit = Arc::new(Notify::new());
+        let terminal = Terminal::new(sidechannel.clone(), options.identity, console.clone(), exit.clone())
+            .with_expenses(expenses.clone());
         let bridge = match options.bridge {
             Some(bridge) => {
-                let terminal = options.commands.then(|| {
-                    let terminal = Terminal::new(sidechannel.clone(), options.identity, console.clone(), exit.clone())
-                        .with_expenses(expenses.clone());
-                    Arc::new(terminal) as Arc<dyn Commands>
-                });
+                let terminal = options.commands.then(|| Arc::new(terminal.clone()) as Arc<dyn Commands>);
                 let services = Services { sidechannel: sidechannel.clone(), expenses: expenses.clone() };
                 Some(Arc::new(Bridge::listen(bridge, Arc::new(services), terminal).await?))
             }
@@ -95,7 +94,7 @@ impl Peer {
             None => Sink::Console(console),
         };
         let forwarding = tokio::spawn(forward(messages, expenses.clone(), sink));
-        Ok(Peer { sidechannel, expenses, bridge, forwarding, exit })
+        Ok(Peer { sidechannel, expenses, terminal, bridge, forwarding, exit })
     }
 
     /// Its sidechannel.
@@ -108,6 +107,11 @@ impl Peer {
         &self.expenses
     }
 
+    /// Its terminal, for the lines of whoever runs it.
+    pub fn terminal(&self) -> Terminal {
+        self.terminal.clone()
+    }
+
     /// Where the bridge listens.
     pub fn bridge_addr(&self) -> Option<SocketAddr> {
         self.bridge.as_ref().map(|bridge| bridge.local_addr())
@@ -118,7 +122,7 @@ impl Peer {
         self.sidechannel.ready().await;
     }
 
-    /// Waits until a client of the bridge asks the peer to end.
+    /// Waits until a command, at the terminal or of a client of the bridge, asks the peer to end.
     pub async fn exit_asked(&self) {
         self.exit.notified().await;
     }

@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     Clock, Console, SidechannelMessage,
+    drops::Drops,
     link::{Link, Network},
     outbox::{Outbox, Waiting, outbox},
     payload::{Draft, SealError, Sealed, body_of, new_id},
@@ -60,6 +61,7 @@ pub(super) struct Shared {
     pub(super) stop: Arc<AtomicBool>,
     long_messages: Semaphore,
     topics: Mutex<Topics>,
+    pub(super) drops: Mutex<Drops>,
     links: Mutex<Links>,
 }
 
@@ -88,6 +90,8 @@ struct LinkRecord {
 
 struct ChannelRecord {
     outbox: Outbox,
+    /// Whether both sides have the channel open.
+    open: Arc<AtomicBool>,
     /// Tells the session, when it is dropped, that the channel is left.
     _wanted: oneshot::Sender<Infallible>,
 }
@@ -126,6 +130,7 @@ impl Shared {
             stop: Arc::default(),
             long_messages: Semaphore::new(LONG_MESSAGES_AT_A_TIME),
             topics: Mutex::default(),
+            drops: Mutex::default(),
             links: Mutex::default(),
         })
     }
@@ -235,7 +240,8 @@ impl Shared {
         }
         let (outbox, queue) = outbox(&record.waiting);
         let (wanted, removed) = oneshot::channel();
-        record.channels.insert(channel.clone(), ChannelRecord { outbox, _wanted: wanted });
+        let open = Arc::<AtomicBool>::default();
+        record.channels.insert(channel.clone(), ChannelRecord { outbox, open: open.clone(), _wanted: wanted });
         let session = Session {
             shared: self.clone(),
             link: record.link.clone(),
@@ -243,6 +249,7 @@ impl Shared {
             peer: record.peer.clone(),
             channel: channel.clone(),
             queue,
+            open,
             removed,
         };
         // An error means that the connection has just ended.
@@ -333,6 +340,7 @@ impl Shared {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 self.report(&refusal, channel, peer);
+                self.account(&refusal, channel, peer);
                 return refusal != Refusal::Malformed;
             }
         };
@@ -454,6 +462,14 @@ impl Shared {
             // An error means that nobody waits for the answer.
             let _ = job.done.send(sent);
         }
+    }
+
+    /// The connected peers, and for each whether it has the channel open.
+    pub(super) fn peers_on(&self, channel: &str) -> Vec<(Arc<Peer>, bool)> {
+        let is_open = |record: &LinkRecord| {
+            record.channels.get(channel).is_some_and(|channel| channel.open.load(Ordering::Relaxed))
+        };
+        self.links.lock().open.values().map(|record| (record.peer.clone(), is_open(record))).collect()
     }
 
     /// Puts a message into the outbox of each peer that has the channel and may get it.

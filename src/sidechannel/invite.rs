@@ -46,28 +46,43 @@ impl Invite {
             .with("version", self.version)
     }
 
-    /// Whether `invite` lets `invitee` into `channel` at the time `now`; if so, until when it does.
+    /// Until when `invite` lets `invitee` into `channel`, as of the time `now`.
     ///
     /// `may_invite` decides on the inviter's key. Keys are in lower-case hex, times in milliseconds since 1970.
-    pub fn verify(
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words: the first of the original's checks that fails.
+    pub fn check(
         invite: &Value,
         channel: &str,
         invitee: &str,
         now: u64,
         may_invite: impl FnOnce(&str) -> bool,
-    ) -> Option<f64> {
-        let signature = signature_of(invite)?;
-        let this = Self::read(invite)?;
-        let inviter = this.inviter.as_str()?;
-        let addressed = this.channel == channel && this.invitee == invitee && !inviter.is_empty();
-        if !addressed || !may_invite(inviter) || !this.issued_at.is_finite() || !this.expires_at.is_finite() {
-            return None;
+    ) -> Result<f64, &'static str> {
+        let signature = signature_of(invite).ok_or("it has no signature")?;
+        let this = Self::read(invite).ok_or("it cannot be read")?;
+        let inviter = this.inviter.as_str().ok_or("it names no inviter")?;
+        if this.channel != channel {
+            return Err("it is for another channel");
+        }
+        if this.invitee != invitee {
+            return Err("it is for another peer");
+        }
+        if inviter.is_empty() {
+            return Err("it names no inviter");
+        }
+        if !may_invite(inviter) {
+            return Err("its inviter is not among the inviters");
+        }
+        if !this.issued_at.is_finite() || !this.expires_at.is_finite() {
+            return Err("its times are no numbers");
         }
         if this.expires_at <= now as f64 {
-            return None;
+            return Err("it has expired");
         }
         let signed = stable_stringify(&this.payload().into());
-        keys::verify_hex(inviter, &signed, &signature).then_some(this.expires_at)
+        let valid = keys::verify_hex(inviter, &signed, &signature);
+        valid.then_some(this.expires_at).ok_or("its signature does not hold")
     }
 }
 

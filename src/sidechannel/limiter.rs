@@ -73,7 +73,12 @@ impl Limiter {
 
     /// Whether the connection is blocked.
     pub fn is_blocked(&self, now: Instant) -> bool {
-        self.blocked_until.is_some_and(|until| now < until)
+        self.blocked_for(now).is_some()
+    }
+
+    /// How long the connection is still blocked.
+    pub fn blocked_for(&self, now: Instant) -> Option<Duration> {
+        self.blocked_until.filter(|until| now < *until).map(|until| until - now)
     }
 
     /// Accounts for a message of `bytes`.

@@ -24,8 +24,11 @@
 //!
 //! The format and the rules are those of Intercom's `features/sidechannel/index.js`.
 
+mod account;
 mod driver;
+pub mod drops;
 mod error;
+mod explain;
 pub mod grants;
 pub mod invite;
 mod keys;
@@ -61,6 +64,7 @@ use tokio::{
 use crate::identity::address;
 use driver::{Job, Parts, Shared};
 pub use error::SidechannelError;
+pub use explain::{Explanation, Obstacle, Running, explain_options};
 pub use link::Network;
 pub use options::{Clock, Console, ENTRY_CHANNEL, SidechannelOptions};
 use pipeline::{MAX_CHANNELS, Pipeline, Registration};
@@ -313,6 +317,11 @@ impl Sidechannel {
         welcome
     }
 
+    /// Why messages on a channel are not received or not sent, as of now.
+    pub fn explain(&self, channel: &str) -> Explanation {
+        self.0.shared.explain(channel)
+    }
+
     /// Closes the channels and ends all tasks. The network, which may serve others, stays as it is.
     pub async fn shutdown(&self) {
         self.0.shared.close();
@@ -328,9 +337,16 @@ impl Sidechannel {
         let pipeline = &self.0.shared.pipeline;
         let embedded = invite.and_then(|invite| invite.get("welcome"));
         let valid = invite.is_some_and(|invite| pipeline.accept_invite(invite, channel, self.0.shared.now()));
-        for welcome in [embedded, welcome].into_iter().flatten() {
-            pipeline.accept_welcome(welcome, channel);
-        }
+        let welcomes: Vec<bool> = [embedded, welcome]
+            .into_iter()
+            .flatten()
+            .map(|welcome| pipeline.accept_welcome(welcome, channel))
+            .collect();
+        self.0.shared.say_what_does_not_count(
+            channel,
+            invite.filter(|_| !valid),
+            welcome.filter(|_| welcomes.contains(&false)),
+        );
         valid
     }
 

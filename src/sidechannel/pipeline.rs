@@ -3,7 +3,7 @@
 use std::{
     cell::LazyCell,
     collections::{HashMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use encoding::json::{
@@ -51,6 +51,13 @@ pub struct Peer {
     /// The public key that its connection proved, in hex.
     pub key: String,
     limiter: Mutex<Limiter>,
+}
+
+impl Peer {
+    /// How long it is still blocked for flooding.
+    pub fn blocked_for(&self, now: Instant) -> Option<Duration> {
+        self.limiter.lock().blocked_for(now)
+    }
 }
 
 /// What became of a message.
@@ -102,6 +109,17 @@ pub enum Registration {
     Limit,
     /// It has no name.
     Nameless,
+}
+
+/// What is known of a channel.
+pub(super) struct Standing {
+    pub(super) registered: bool,
+    /// When the own invite ends or has ended, in milliseconds since 1970.
+    pub(super) invite_ends: Option<f64>,
+    /// Whether its welcome is known and valid, or it is the own channel.
+    pub(super) welcomed: bool,
+    /// Its welcome, valid or not.
+    pub(super) welcome: Option<Value>,
 }
 
 /// The gates and what they remember. Nothing in here waits, sends or looks at a clock.
@@ -247,6 +265,17 @@ impl Pipeline {
     /// The welcome of a channel, as far as it is known.
     pub fn welcome(&self, channel: &str) -> Option<Value> {
         self.state.lock().welcomes.get(trim(channel)).cloned()
+    }
+
+    /// What is known of a channel.
+    pub(super) fn standing(&self, channel: &str) -> Standing {
+        let state = self.state.lock();
+        Standing {
+            registered: state.channels.contains(channel),
+            invite_ends: state.local_invites.get(channel).map(|invite| invite.expires_at),
+            welcomed: state.welcomed.contains(channel),
+            welcome: state.welcomes.get(channel).cloned(),
+        }
     }
 
     /// The invite to show on a channel that needs one; `None` for an inviter.

@@ -98,6 +98,11 @@ impl Policy {
         !self.entry_channel.is_empty() && trim(channel) == self.entry_channel
     }
 
+    /// The zero bits that messages must show where they need a proof of work; 0: none do.
+    pub fn difficulty(&self) -> u32 {
+        self.pow_difficulty
+    }
+
     /// The zero bits that a message on this channel must show; `None` where it needs no proof of work.
     pub fn pow_difficulty(&self, channel: &str) -> Option<u32> {
         let required = match &self.pow_channels {
@@ -136,8 +141,20 @@ impl Policy {
 
     /// Whether `invite` lets `invitee` into `channel`; if so, until when.
     pub fn verify_invite(&self, invite: &Value, channel: &str, invitee: &str, now: u64) -> Option<f64> {
+        self.check_invite(invite, channel, invitee, now).ok()
+    }
+
+    /// Until when `invite` lets `invitee` into `channel`, or what is wrong with it.
+    pub fn check_invite(&self, invite: &Value, channel: &str, invitee: &str, now: u64) -> Result<f64, &'static str> {
         let may_invite = |inviter: &str| self.inviter_keys.as_ref().is_none_or(|keys| keys.contains(inviter));
-        Invite::verify(invite, channel, invitee, now, may_invite)
+        Invite::check(invite, channel, invitee, now, may_invite)
+    }
+
+    /// The keys of the inviters; `None` where everybody may invite.
+    pub fn inviters(&self) -> Option<Vec<&str>> {
+        let mut keys: Vec<&str> = self.inviter_keys.as_ref()?.iter().map(String::as_str).collect();
+        keys.sort_unstable();
+        Some(keys)
     }
 
     /// Whether only the owner may write to this channel.
@@ -171,6 +188,12 @@ impl Policy {
 
     /// Whether `welcome` is its owner's word on `channel`.
     pub fn verify_welcome(&self, welcome: &Value, channel: &str) -> bool {
-        self.owner(channel).is_some_and(|owner| Welcome::verify(welcome, channel, owner))
+        self.check_welcome(welcome, channel).is_ok()
+    }
+
+    /// Whether `welcome` is its owner's word on `channel`, or what is wrong with it.
+    pub fn check_welcome(&self, welcome: &Value, channel: &str) -> Result<(), &'static str> {
+        let owner = self.owner(channel).ok_or("no owner is configured for the channel, so that none can be checked")?;
+        Welcome::check(welcome, channel, owner)
     }
 }

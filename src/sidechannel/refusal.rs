@@ -69,6 +69,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The channel that it asked to open, if it did.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Refusal::OpenWelcome { target }
+            | Refusal::OpenMissingWelcome { target }
+            | Refusal::OpenInvite { target } => Some(target),
+            _ => None,
+        }
+    }
+
     /// The line that JavaScript peers print where debugging is on; `remote` is the key of the peer that sent the message.
     pub fn line(&self, channel: &str, remote: &str) -> Option<String> {
         let reason = match self {

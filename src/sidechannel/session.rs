@@ -1,6 +1,13 @@
 //! One channel on one connection: opening it, opening it again, and what passes through it.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use encoding::json::{Object, Value};
@@ -32,6 +39,8 @@ pub(super) struct Session {
     pub(super) channel: Arc<str>,
     /// What is to be sent.
     pub(super) queue: Queue,
+    /// Whether both sides have it open.
+    pub(super) open: Arc<AtomicBool>,
     /// Is dropped when the channel is left.
     pub(super) removed: oneshot::Receiver<Infallible>,
 }
@@ -121,14 +130,17 @@ impl Session {
             peer: &self.peer,
             channel: &self.channel,
         };
-        tokio::select! {
+        self.open.store(true, Ordering::Relaxed);
+        let ended = tokio::select! {
             _ = &mut self.removed => {
                 outlet.close();
                 Ended::Removed
             }
             () = side.read(inlet) => Ended::Closed,
             () = side.write(&*outlet, &mut self.queue, held) => Ended::Closed,
-        }
+        };
+        self.open.store(false, Ordering::Relaxed);
+        ended
     }
 
     fn debug(&self, line: impl FnOnce() -> String) {

@@ -41,12 +41,23 @@ impl Welcome {
     }
 
     /// Whether `welcome` is the word of `owner` (lower-case hex) on `channel`.
-    pub fn verify(welcome: &Value, channel: &str, owner: &str) -> bool {
-        let (Some(signature), Some(this)) = (signature_of(welcome), Self::read(welcome)) else { return false };
-        if this.channel != encoding::json::trim(channel) || this.owner != owner || !this.issued_at.is_finite() {
-            return false;
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words: the first of the original's checks that fails.
+    pub fn check(welcome: &Value, channel: &str, owner: &str) -> Result<(), &'static str> {
+        let signature = signature_of(welcome).ok_or("it has no signature")?;
+        let this = Self::read(welcome).ok_or("it cannot be read")?;
+        if this.channel != encoding::json::trim(channel) {
+            return Err("it is for another channel");
         }
-        keys::verify_hex(owner, &stable_stringify(&this.payload().into()), &signature)
+        if this.owner != owner {
+            return Err("it is another's than the owner's that is configured");
+        }
+        if !this.issued_at.is_finite() {
+            return Err("its time is no number");
+        }
+        let valid = keys::verify_hex(owner, &stable_stringify(&this.payload().into()), &signature);
+        valid.then_some(()).ok_or("its signature does not hold")
     }
 }
 

@@ -1,59 +1,41 @@
-//! The terminal's commands, as SC-Bridge clients may run them.
+//! The terminal: its commands, the prompt at which people type them, and the lines that come from standard input otherwise.
 //!
 //! Names, aliases of arguments, texts and the order in which names are tried are the original's (intercom `contract/protocol.js`,
-//! trac-peer `src/terminal`). Commands of the subnet and of the settlement plane are known by name and say that these are not here.
+//! trac-peer `src/terminal`). Commands of the subnet and of the settlement plane answer as the original does where these are not
+//! ready.
+//!
+//! The parts: [`Terminal`] runs a line; [`Input`] takes lines from a person at a prompt or from a pipe; [`Writer`] takes what is
+//! printed to whoever reads it, and holds up nobody.
 
+mod commands;
+mod complete;
+mod editor;
+mod help;
+mod history;
+mod input;
+mod inspect;
+mod printed;
+mod sidechannel;
+mod subnet;
 mod tokens;
+mod writer;
 
-use std::io::{self, Read};
 use std::sync::Arc;
 
-use data_encoding::{BASE64, HEXLOWER};
-use encoding::json::{JsString, Object, Value, parse, parse_int, trim, truthy};
+use data_encoding::HEXLOWER;
 use tokio::sync::Notify;
 
-use crate::bridge::{CommandOutput, Commands, Operation, parse_base64_json};
+use crate::bridge::{CommandOutput, Commands, Operation};
 use crate::identity::Identity;
 use crate::intersplit::{self, InterSplit};
-use crate::sidechannel::{Console, SendOptions, Sidechannel};
+use crate::sidechannel::{Console, Sidechannel};
+use printed::Printed;
 
+pub use commands::{COMMANDS, CommandNames};
+pub use input::{Input, InputOptions};
+pub use subnet::MSB_BOOTSTRAP;
 pub use tokens::Arguments;
-
-/// The commands of the planes that this peer does not run, in the order in which the original tries their names.
-const ABSENT: [&str; 23] = [
-    "/tx",
-    "/add_indexer",
-    "/add_writer",
-    "/remove_writer",
-    "/remove_indexer",
-    "/add_admin",
-    "/update_admin",
-    "/enable_transactions",
-    "/set_auto_add_writers",
-    "/set_chat_status",
-    "/post",
-    "/set_nick",
-    "/mute_status",
-    "/pin_message",
-    "/unpin_message",
-    "/set_mod",
-    "/delete_message",
-    "/enable_whitelist",
-    "/set_whitelist_status",
-    "/deploy_subnet",
-    "/stats",
-    "/get",
-    "/msb",
-];
-
-const CHANNEL: &[&str] = &["channel", "ch", "name"];
-const INVITE: &[&str] = &["invite", "invite_b64", "invitebase64"];
-const WELCOME: &[&str] = &["welcome", "welcome_b64", "welcomebase64"];
-
-/// So much is read of a file with an invite or a welcome. They have about one kilobyte.
-const MAX_CREDENTIAL_BYTES: u64 = 1 << 20;
-
-const INVALID_WELCOME: &str = "Invalid welcome. Pass JSON, base64, or @file.";
+pub use writer::{LogLine, MAX_WAITING, Sink, Standard, Stream, Writer};
 
 /// A peer's terminal.
 #[derive(Clone)]
@@ -63,26 +45,6 @@ pub struct Terminal {
     console: Console,
     exit: Arc<Notify>,
     expenses: Option<InterSplit>,
-}
-
-/// Prints, and keeps what was printed.
-struct Printed {
-    console: Console,
-    lines: Vec<String>,
-}
-
-impl Printed {
-    fn line(&mut self, line: impl Into<String>) {
-        let line = line.into();
-        self.console.line(&line);
-        self.lines.push(line);
-    }
-
-    /// Prints a text that may have several lines, and is one piece of output.
-    fn text(&mut self, text: String) {
-        text.lines().for_each(|line| self.console.line(line));
-        self.lines.push(text);
-    }
 }
 
 impl Terminal {
@@ -100,136 +62,51 @@ impl Terminal {
 
     async fn command(&self, line: &str, out: &mut Printed) -> Result<(), String> {
         match line {
-            "/help" => HELP.iter().for_each(|help| out.line(*help)),
-            "/exit" => {
-                out.line("Exiting...");
-                self.exit.notify_one();
-            }
+            "/stats" => subnet::stats(&self.identity, self.sidechannel.connection_count(), out),
+            "/help" => help::ORIGINAL.iter().chain(&help::BEYOND).for_each(|help| out.line(*help)),
+            "/exit" => out.line("Exiting..."),
             "/get_keys" => {
-                out.line(format!("Address:  {}", self.identity.address()));
-                out.line(format!("Public Key:  {}", self.identity.public_key_hex()));
-                out.line(format!("Secret Key:  {}", HEXLOWER.encode(&self.identity.key_pair().secret_key())));
+                self.public_keys(out);
+                out.secret(self.secret_key(), "Secret Key:  (told to a client of the SC-Bridge)");
             }
+            _ => return self.prefixed(line, out).await,
+        }
+        Ok(())
+    }
+
+    /// The commands that are known by how a line begins, in the original's order.
+    async fn prefixed(&self, line: &str, out: &mut Printed) -> Result<(), String> {
+        if let Some(done) = subnet::run(line, &self.identity, out) {
+            return done;
+        }
+        match line {
             _ if line.starts_with("/sc_join") => self.join(line, out).await?,
             _ if line.starts_with("/sc_send") => self.send(line, out).await?,
             _ if line.starts_with("/sc_open") => self.open(line, out).await?,
             _ if line.starts_with("/sc_invite") => self.invite(line, out)?,
             _ if line.starts_with("/sc_welcome") => self.welcome(line, out)?,
-            _ if line.starts_with("/sc_stats") => {
-                let stats = Object::new()
-                    .with("channels", self.sidechannel.channels())
-                    .with("connectionCount", self.sidechannel.connection_count());
-                out.line(Value::from(stats).to_string());
-            }
+            _ if line.starts_with("/sc_stats") => self.channel_stats(out),
+            _ if line.starts_with("/sc_why") => self.why(line, out)?,
             _ if intersplit::commands::COMMANDS.iter().any(|name| line.starts_with(name)) => match &self.expenses {
                 Some(expenses) => drop(intersplit::commands::run(expenses, line, &mut |text| out.text(text)).await?),
                 None => out.line("Expense split app not initialized."),
             },
             _ if line.starts_with("/print") => {
                 let text = Arguments::parse(line)?.pick(&["text"]).map(|text| text.unwrap_or("null").to_owned());
-                out.line(text.unwrap_or_else(|| "undefined".into()));
+                out.text(text.unwrap_or_else(|| "undefined".into()));
             }
-            _ => {
-                if let Some(absent) = ABSENT.iter().find(|name| line.starts_with(**name)) {
-                    return Err(format!("{absent} is not available: this peer runs no subnet."));
-                }
-            }
+            _ => {}
         }
         Ok(())
     }
 
-    async fn join(&self, line: &str, out: &mut Printed) -> Result<(), String> {
-        let arguments = Arguments::parse(line)?;
-        let Some(channel) = arguments.text(CHANNEL) else {
-            out.line(r#"Usage: /sc_join --channel "<name>" [--invite <json|b64|@file>] [--welcome <json|b64|@file>]"#);
-            return Ok(());
-        };
-        let Some((invite, welcome)) = credentials(&arguments, out) else { return Ok(()) };
-        self.accept(channel, invite.as_ref(), welcome.as_ref());
-        if self.sidechannel.add_channel(channel).await.map_err(|error| error.to_string())? {
-            out.line(format!("Joined sidechannel: {channel}"));
-        } else {
-            out.line("Join denied (invite required or invalid).");
-        }
-        Ok(())
+    fn public_keys(&self, out: &mut Printed) {
+        out.line(format!("Address:  {}", self.identity.address()));
+        out.line(format!("Public Key:  {}", self.identity.public_key_hex()));
     }
 
-    async fn send(&self, line: &str, out: &mut Printed) -> Result<(), String> {
-        let arguments = Arguments::parse(line)?;
-        let (Some(channel), Some(message)) = (arguments.text(CHANNEL), arguments.pick(&["message", "msg"])) else {
-            out.line(
-                r#"Usage: /sc_send --channel "<name>" --message "<text>" [--invite <json|b64|@file>] [--welcome <json|b64|@file>]"#,
-            );
-            return Ok(());
-        };
-        let Some((invite, welcome)) = credentials(&arguments, out) else { return Ok(()) };
-        self.accept(channel, invite.as_ref(), welcome.as_ref());
-        if !self.sidechannel.add_channel(channel).await.map_err(|error| error.to_string())? {
-            out.line("Send denied (invite required or invalid).");
-            return Ok(());
-        }
-        if !self.sidechannel.broadcast(channel, message.into(), SendOptions { invite, welcome: None }).await {
-            out.line("Send denied (owner-only or invite required).");
-        }
-        Ok(())
-    }
-
-    async fn open(&self, line: &str, out: &mut Printed) -> Result<(), String> {
-        let arguments = Arguments::parse(line)?;
-        let Some(channel) = arguments.text(CHANNEL) else {
-            out.line(
-                r#"Usage: /sc_open --channel "<name>" [--via "<channel>"] [--invite <json|b64|@file>] [--welcome <json|b64|@file>]"#,
-            );
-            return Ok(());
-        };
-        let Some((invite, welcome)) = credentials(&arguments, out) else { return Ok(()) };
-        let welcome = welcome.or_else(|| self.sidechannel.welcome(channel));
-        let via = arguments.text(&["via", "channel_via"]);
-        self.sidechannel.request_open(channel, via, invite, welcome).await;
-        out.line(format!("Requested channel: {channel}"));
-        Ok(())
-    }
-
-    fn invite(&self, line: &str, out: &mut Printed) -> Result<(), String> {
-        let arguments = Arguments::parse(line)?;
-        let invitee = arguments.text(&["pubkey", "invitee", "peer", "key"]);
-        let (Some(channel), Some(invitee)) = (arguments.text(CHANNEL), invitee) else {
-            out.line(
-                r#"Usage: /sc_invite --channel "<name>" --pubkey "<peer-pubkey-hex>" [--ttl <sec>] [--welcome <json|b64|@file>]"#,
-            );
-            return Ok(());
-        };
-        let Some(welcome) = credential(&arguments, WELCOME, INVALID_WELCOME, out) else { return Ok(()) };
-        // A time that is no number is none: then no invite can be made.
-        let ttl_ms = arguments.pick(&["ttl", "ttl_sec", "ttl_s"]).map(|ttl| {
-            let seconds = parse_int(ttl.unwrap_or("null"), 10);
-            if seconds.is_finite() { (seconds.max(0.0) * 1000.0) as u64 } else { 0 }
-        });
-        match self.sidechannel.create_invite(channel, &trim(invitee).to_lowercase(), ttl_ms, welcome) {
-            Some(invite) => print_signed("invite_b64", &invite, out),
-            None => out.line("Invite TTL is required. Pass --ttl <sec> or set --sidechannel-invite-ttl."),
-        }
-        Ok(())
-    }
-
-    fn welcome(&self, line: &str, out: &mut Printed) -> Result<(), String> {
-        let arguments = Arguments::parse(line)?;
-        let text = arguments.pick(&["text", "message", "msg"]);
-        let (Some(channel), Some(text)) = (arguments.text(CHANNEL), text) else {
-            out.line(r#"Usage: /sc_welcome --channel "<name>" --text "<message>""#);
-            return Ok(());
-        };
-        let welcome = self.sidechannel.create_welcome(channel, text.unwrap_or("null"));
-        print_signed("welcome_b64", &welcome, out);
-        Ok(())
-    }
-
-    fn accept(&self, channel: &str, invite: Option<&Value>, welcome: Option<&Value>) {
-        match (invite, welcome) {
-            (Some(invite), welcome) => drop(self.sidechannel.accept_invite(channel, invite, welcome)),
-            (None, Some(welcome)) => drop(self.sidechannel.accept_welcome(channel, welcome)),
-            (None, None) => {}
-        }
+    fn secret_key(&self) -> String {
+        format!("Secret Key:  {}", HEXLOWER.encode(&self.identity.key_pair().secret_key()))
     }
 }
 
@@ -237,112 +114,13 @@ impl Commands for Terminal {
     fn run(&self, line: &str) -> Operation<CommandOutput> {
         let (terminal, line) = (self.clone(), line.to_owned());
         Box::pin(async move {
-            let mut out = Printed { console: terminal.console.clone(), lines: Vec::new() };
+            let mut out = Printed::new(terminal.console.clone());
             let result = terminal.command(&line, &mut out).await.map(|()| None);
-            CommandOutput { output: out.lines, result }
+            CommandOutput { output: out.lines, result, last: line == "/exit" }
         })
     }
-}
 
-/// Prints a signed document as JSON and, under a name, in base64.
-fn print_signed(name: &str, document: &Value, out: &mut Printed) {
-    let json = document.to_string();
-    let base64 = BASE64.encode(json.as_bytes());
-    out.line(json);
-    out.line(format!("{name}: {base64}"));
-}
-
-/// The invite and the welcome of a command. `None`, and the user told, if one of them cannot be read.
-fn credentials(arguments: &Arguments, out: &mut Printed) -> Option<(Option<Value>, Option<Value>)> {
-    let invite = credential(arguments, INVITE, "Invalid invite. Pass JSON, base64, or @file.", out)?;
-    let welcome = credential(arguments, WELCOME, INVALID_WELCOME, out)?;
-    Some((invite, welcome))
-}
-
-/// The invite or the welcome of a command, `Some(None)` if it has none. `None`, and the user told, if it cannot be read.
-fn credential(arguments: &Arguments, names: &[&str], complaint: &str, out: &mut Printed) -> Option<Option<Value>> {
-    let Some(text) = arguments.text(names) else { return Some(None) };
-    let value = parse_credential(text);
-    if value.is_none() {
-        out.line(complaint);
-    }
-    value.map(Some)
-}
-
-/// The content of a file. Only of a file: a pipe or a device would hold up the peer, or never end.
-fn read_credential(path: &str) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut content = Vec::new();
-    std::fs::File::open(path)?.take(MAX_CREDENTIAL_BYTES).read_to_end(&mut content)?;
-    Ok(content)
-}
-
-/// An invite or a welcome as JSON, in base64, or in a file that `@` goes before. Unlike a client's, text that begins with `{` and
-/// is not JSON is tried as base64 too.
-fn parse_credential(text: &str) -> Option<Value> {
-    let text = trim(text);
-    let from_file;
-    let text = match text.strip_prefix('@') {
-        Some(path) => {
-            from_file = read_credential(path).ok()?;
-            trim(std::str::from_utf8(&from_file).ok()?)
-        }
-        None => text,
-    };
-    let text = text.strip_prefix("b64:").unwrap_or(text);
-    let json = if text.starts_with('{') { parse(text).ok() } else { None };
-    json.or_else(|| parse_base64_json(&JsString::from(text))).filter(truthy)
-}
-
-/// The original's help, as far as its commands are here.
-const HELP: [&str; 15] = [
-    "Node started. Available commands:",
-    " ",
-    "- System Commands:",
-    "- /get_keys | prints your public and private keys. Be careful and never share your private key!",
-    "- /exit | Exit the program",
-    "- /help | This help text",
-    " ",
-    "- Sample Commands:",
-    "- /print | use this flag to print some text to the terminal: '--text \"I am printing\"",
-    "- /sc_join --channel \"<name>\" | join an ephemeral sidechannel (no autobase).",
-    "- /sc_open --channel \"<name>\" [--via \"<channel>\"] [--invite <json|b64|@file>] [--welcome <json|b64|@file>] | request others to open a sidechannel.",
-    "- /sc_send --channel \"<name>\" --message \"<text>\" [--invite <json|b64|@file>] | send message over sidechannel.",
-    "- /sc_invite --channel \"<name>\" --pubkey \"<peer-pubkey-hex>\" [--ttl <sec>] [--welcome <json|b64|@file>] | create a signed invite.",
-    "- /sc_welcome --channel \"<name>\" --text \"<message>\" | create a signed welcome.",
-    "- /sc_stats | show sidechannel channels + connection count.",
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_come_as_json_in_base64_or_in_a_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("welcome");
-        std::fs::write(&path, " b64:eyJhIjoxfQ==\n").expect("written");
-        let from_file = format!("@{}", path.display());
-        for text in [r#"{"a":1}"#, " eyJhIjoxfQ", "b64:eyJhIjoxfQ==", &from_file] {
-            let value = parse_credential(text).map(|value| value.to_string());
-            assert_eq!(value.as_deref(), Some(r#"{"a":1}"#), "{text}");
-        }
-        for text in ["", "{", "@", &format!("@{}", folder.path().display()), "@/no/such/file"] {
-            assert_eq!(parse_credential(text), None, "{text}");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_device_or_a_pipe_is_no_credential() {
-        // Would never end.
-        assert_eq!(parse_credential("@/dev/zero"), None);
-        let folder = tempfile::tempdir().expect("a folder");
-        let pipe = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo exists");
-        assert!(made.success());
-        assert_eq!(parse_credential(&format!("@{}", pipe.display())), None);
+    fn exit(&self) {
+        self.exit.notify_one();
     }
 }

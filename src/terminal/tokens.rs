@@ -35,6 +35,15 @@ impl Arguments {
         full.or_else(|| names.last().and_then(value))
     }
 
+    /// The name of the only argument, if there is one and it has no value.
+    pub fn lone(&self) -> Option<&str> {
+        let mut all = self.0.iter();
+        match (all.next(), all.next()) {
+            (Some((name, None)), None) if !name.is_empty() => Some(name),
+            _ => None,
+        }
+    }
+
     /// The first value that is not empty.
     pub fn text(&self, names: &[&str]) -> Option<&str> {
         self.pick(names).flatten().filter(|text| !text.is_empty())
@@ -43,7 +52,7 @@ impl Arguments {
 
 /// The shell-like tokens of a line: runs of what is not space, in which `"..."` (with `\` before any character) and `'...'` may
 /// hold space.
-fn tokens(line: &str) -> Result<Vec<String>, String> {
+pub(super) fn tokens(line: &str) -> Result<Vec<String>, String> {
     let mut tokens = Vec::new();
     let mut rest = line.trim_start_matches(is_space);
     while !rest.is_empty() {

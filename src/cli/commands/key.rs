@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -65,6 +66,30 @@ impl Key {
     /// The network, which is not there before the key is on disk.
     pub(super) fn guard(&self, network: SwarmNetwork) -> Arc<dyn Network> {
         Arc::new(Guarded { network, saved: self.saved.clone() })
+    }
+}
+
+/// How long a start has the processor to itself before a key is made that nothing waits for.
+const SETTLEMENT_DELAY: Duration = Duration::from_secs(3);
+
+/// Makes the identity on the settlement network where there is none, as the original does at its start. Nothing here uses it yet,
+/// and so nothing waits for it.
+pub(super) async fn make_settlement_key(store: &Path) {
+    let path = store.join("db").join("keypair.json");
+    if path.symlink_metadata().is_ok() {
+        return;
+    }
+    tokio::time::sleep(SETTLEMENT_DELAY).await;
+    let file = path.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let identity = Identity::generate();
+        identity::write_private(&file, identity::keyfile::encrypt(&identity, b"").as_bytes())
+    });
+    match made.await {
+        Ok(Ok(())) => output::line(&format!("Key pair exported to {}", path.display())),
+        // Another peer with the same settlement store was faster.
+        Ok(Err(IdentityError::Exists { .. })) | Err(_) => {}
+        Ok(Err(error)) => output::error_line(&format!("warning: the settlement key is not made: {error}")),
     }
 }
 

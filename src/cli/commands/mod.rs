@@ -2,11 +2,17 @@
 
 mod demo;
 mod dht;
+mod explain;
 mod key;
+mod keys;
+mod manual;
 mod peer;
 mod relay;
 
 pub(crate) use demo::{DemoArgs, demo};
 pub(crate) use dht::{DhtArgs, dht};
+pub(crate) use explain::{ExplainArgs, explain};
+pub(crate) use keys::{KeysArgs, keys};
+pub(crate) use manual::{CompletionsArgs, ManArgs, completions, man};
 pub(crate) use peer::peer;
 pub(crate) use relay::{RelayArgs, relay};

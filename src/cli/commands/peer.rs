@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use hyperdht::BootstrapNode;
 use hyperswarm::SwarmError;
 
-use super::key::Key;
+use super::key::{Key, make_settlement_key};
 use crate::bridge::{BridgeOptions, DEFAULT_MAX_FRAME_BYTES};
 use crate::cli::banner::{self, Facts};
 use crate::cli::config::{BridgeConfig, PeerConfig, SidechannelConfig, UiConfig};
@@ -16,7 +16,11 @@ use crate::cli::store_lock::StoreLock;
 use crate::identity::Identity;
 use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
+use crate::terminal::{Input, InputOptions};
 use crate::ui::{Ui, UiOptions};
+
+/// The file in a store that keeps what was typed.
+const HISTORY: &str = "terminal.history";
 
 /// Runs a peer until a signal comes.
 pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
@@ -54,10 +58,16 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         None => None,
     };
 
+    // Until the end: then the screen is left as it was.
+    let _input = output::writer().map(|writer| Input::start(peer.terminal(), writer, input_options(&config)));
     let running = async {
         key.saved().await?;
-        peer.ready().await;
-        output::line("Sidechannel: ready");
+        let settlement = make_settlement_key(&config.msb_store);
+        let ready = async {
+            peer.ready().await;
+            output::line("Sidechannel: ready");
+        };
+        tokio::join!(settlement, ready);
         std::future::pending().await
     };
     tokio::select! {
@@ -88,7 +98,14 @@ async fn serve_ui(ui: &UiConfig, config: &PeerConfig, bridge_port: Option<u16>) 
     Ok(served)
 }
 
-fn sidechannel_options(config: &PeerConfig) -> SidechannelOptions {
+fn input_options(config: &PeerConfig) -> InputOptions {
+    InputOptions {
+        history: Some(config.peer_store.join(HISTORY)),
+        secrets: config.bridge.iter().map(|bridge| bridge.token.clone()).collect(),
+    }
+}
+
+pub(super) fn sidechannel_options(config: &PeerConfig) -> SidechannelOptions {
     let flags: SidechannelConfig = config.sidechannel.clone();
     let default = SidechannelOptions::default();
     SidechannelOptions {

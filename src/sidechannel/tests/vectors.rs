@@ -106,8 +106,8 @@ fn invite_and_welcome_vector() {
     let welcome = document.get("welcome").unwrap();
     let payload = welcome.get("payload").unwrap();
     assert_eq!(stable_stringify(payload), text(welcome, "signed"));
-    assert!(Welcome::verify(&strip(welcome), &text(payload, "channel"), &owner));
-    assert!(!Welcome::verify(&strip(welcome), "another", &owner));
+    assert_eq!(Welcome::check(&strip(welcome), &text(payload, "channel"), &owner), Ok(()));
+    assert_eq!(Welcome::check(&strip(welcome), "another", &owner), Err("it is for another channel"));
     let made = create_welcome(&keys, &text(payload, "channel"), &text(payload, "text"), count(payload, "issuedAt"));
     assert_eq!(stringify(&made), stringify(&strip(welcome)));
 
@@ -116,11 +116,10 @@ fn invite_and_welcome_vector() {
     assert_eq!(stable_stringify(payload), text(invite, "signed"));
     let (channel, invitee) = (text(payload, "channel"), text(payload, "inviteePubKey"));
     let (from, until) = (count(payload, "issuedAt"), count(payload, "expiresAt"));
-    let verify =
-        |invitee: &str, now| Invite::verify(&strip(invite), &channel, invitee, now, |inviter| inviter == owner);
-    assert_eq!(verify(&invitee, until - 1), Some(until as f64));
-    assert_eq!(verify(&invitee, until), None, "it has ended");
-    assert_eq!(verify(&owner, from), None, "it is for another");
+    let verify = |invitee: &str, now| Invite::check(&strip(invite), &channel, invitee, now, |inviter| inviter == owner);
+    assert_eq!(verify(&invitee, until - 1), Ok(until as f64));
+    assert_eq!(verify(&invitee, until), Err("it has expired"));
+    assert_eq!(verify(&owner, from), Err("it is for another peer"));
     let terms = InviteTerms {
         channel: &channel,
         invitee: &invitee,
