@@ -167,7 +167,7 @@ async fn the_terminal_answers_over_the_bridge() {
     };
     assert_eq!(run(r#"/print --text "hello there""#).await, (vec!["hello there".into()], None));
     assert_eq!(run("/nonsense").await, (vec![], None));
-    assert_eq!(run("/tx --command x").await.1.as_deref(), Some("/tx is not available: this peer runs no subnet."));
+    assert_eq!(run("/tx --command x").await.1.as_deref(), Some("Peer is not writable."));
     assert_eq!(
         run(r#"/sc_send --channel "open"#).await.1.as_deref(),
         Some("Cannot read properties of null (reading '1')")

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+use intercom::identity::{Identity, unlocked};
 use tempfile::TempDir;
 
 /// Where a store has its key.
@@ -34,11 +35,15 @@ impl Place {
         self.program(args).output().expect("the program starts")
     }
 
-    /// A store with the sample key, so that no test waits for a key to be stretched more often than it must.
+    /// A store with the sample key, unlocked, so that no test waits for a key to be stretched.
     fn with_key(self, store: &str) -> Place {
         let key = self.path().join("stores").join(store).join(KEY_FILE);
         fs::create_dir_all(key.parent().expect("a folder")).expect("writable");
-        fs::write(key, testing::vector_bytes("app/keypair.sample.json")).expect("writable");
+        let content = testing::vector_bytes("app/keypair.sample.json");
+        fs::write(&key, &content).expect("writable");
+        let words = format!("{}art", "abandon ".repeat(23));
+        let identity = Identity::from_mnemonic(&words, None).expect("valid words");
+        unlocked::write(&key, &content, &identity).expect("writable");
         self
     }
 }
@@ -238,6 +243,65 @@ fn commands_are_read_from_standard_input_line_by_line_without_a_prompt() {
     assert_eq!(lines.iter().filter(|line| *line == "Node started. Available commands:").count(), 1);
     assert!(lines.iter().all(|line| !line.starts_with('>')), "{lines:#?}");
     assert!(peer.child.try_wait().expect("a child").is_none(), "still there");
+}
+
+#[test]
+fn a_channel_is_explained_from_the_flags_and_by_a_running_peer() {
+    let place = Place::new().with_key("peer");
+    let explain = |args: &[&str]| {
+        let output = place.run(&[&["explain"] as &[&str], args].concat());
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (code, text) = explain(&["room", "--sidechannels", "room"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.starts_with("[why:room] receiving: this is in the way:\n- a welcome is required and no owner"),
+        "{text}"
+    );
+    let (_, text) = explain(&["room", "--sidechannels", "room", "--sidechannel-welcome-required", "0"]);
+    assert_eq!(text, "[why:room] receiving: nothing is in the way\n[why:room] sending: nothing is in the way\n");
+    let (_, text) = explain(&["room", "--sc-bridge-token", "t", "--sc-bridge-port", "9"]);
+    assert!(
+        text.starts_with("no peer's SC-Bridge listens at 127.0.0.1:9; what follows is from the flags alone"),
+        "{text}"
+    );
+
+    let mut peer = Running::start(place.program(&ALONE));
+    let lines = peer.until("=================================");
+    let port = value(&lines, "SC-Bridge: ws://127.0.0.1:").to_owned();
+    let (_, text) = explain(&["room"]);
+    assert!(text.contains("a peer runs with the store") && text.contains("/sc_why \"room\""), "{text}");
+    // The flags say that the channel is joined; the peer knows better.
+    let (code, text) =
+        explain(&["--json", "room", "--sidechannels=room", "--sc-bridge-token=t", "--sc-bridge-port", &port]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(r#""type":"explanation","channel":"room","running":true"#), "{text}");
+    assert!(text.contains(r#""code":"not-joined""#), "{text}");
+    let (code, text) = explain(&["room", "--sc-bridge-token=wrong", "--sc-bridge-port", &port]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("refuses the token"), "{text}");
+    let (code, text) = explain(&["room", "--sidechannel-owner", "x"]);
+    assert_eq!(code, Some(2), "{text}");
+}
+
+#[test]
+fn completions_and_manual_pages_come_from_the_flags() {
+    let place = Place::new();
+    let text = |args: &[&str]| String::from_utf8(place.run(args).stdout).expect("text");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let completions = text(&["completions", shell]);
+        assert!(
+            completions.contains("sidechannel-owner-write-only") && completions.contains("mnemonic-file"),
+            "{shell}"
+        );
+    }
+    let page = text(&["man"]);
+    assert!(page.starts_with(".ie") && page.contains("sidechannel\\-owner\\-write\\-only"), "{page}");
+    assert!(text(&["man", "keys"]).contains("intercom\\-keys"));
+    assert_fails(&place.run(&["man", "nothing"]), 2, &["\"nothing\""]);
 }
 
 #[test]

@@ -9,9 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command as Shell, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use intercom::identity::{Identity, unlocked};
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 use tempfile::TempDir;
@@ -32,7 +34,12 @@ fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
     let key = place.path().join("stores/peer/db/keypair.json");
     fs::create_dir_all(key.parent().expect("a folder")).expect("writable");
-    fs::write(key, testing::vector_bytes("app/keypair.sample.json")).expect("writable");
+    let content = testing::vector_bytes("app/keypair.sample.json");
+    fs::write(&key, &content).expect("writable");
+    // Unlocked, so that no test waits for a key to be stretched.
+    let words = format!("{}art", "abandon ".repeat(23));
+    let identity = Identity::from_mnemonic(&words, None).expect("valid words");
+    unlocked::write(&key, &content, &identity).expect("writable");
     place
 }
 
@@ -41,6 +48,7 @@ struct Person {
     child: Child,
     pty: Arc<Pty>,
     screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
+    reading: Option<JoinHandle<()>>,
 }
 
 impl Person {
@@ -66,7 +74,7 @@ impl Person {
         let pty = Arc::new(pty);
         let screen = Arc::new((Mutex::new(vt100::Parser::new(size(ROWS), size(COLUMNS), 200)), Condvar::new()));
         let (reader, shared) = (pty.clone(), screen.clone());
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read) = (&*reader).read(&mut bytes) {
                 if read == 0 {
@@ -76,7 +84,7 @@ impl Person {
                 shared.1.notify_all();
             }
         });
-        Person { child, pty, screen }
+        Person { child, pty, screen, reading: Some(reading) }
     }
 
     fn types(&self, keys: &str) {
@@ -109,6 +117,8 @@ impl Person {
 
     fn ends(mut self) -> ExitStatus {
         let status = self.child.wait().expect("ends");
+        // To the last byte: then the other end of the terminal is closed.
+        self.reading.take().expect("is read once").join().expect("no panic");
         assert!(!self.screen.0.lock().expect("no panic").screen().bracketed_paste(), "the terminal is left as it was");
         status
     }

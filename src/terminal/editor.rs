@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -55,10 +55,21 @@ pub(super) enum Act {
     End,
 }
 
-/// An act, and where the answer to it goes: the question that the next line is to answer, if there is one.
+/// What comes after an act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next command.
+    Command,
+    /// The answer to this question.
+    Answer(&'static str),
+    /// Nothing: the peer ends.
+    Nothing,
+}
+
+/// An act, and where to say what comes after it.
 pub(super) struct Entered {
     pub(super) act: Act,
-    pub(super) done: SyncSender<Option<&'static str>>,
+    pub(super) done: SyncSender<Next>,
 }
 
 /// The names of the channels that may be proposed.
@@ -219,11 +230,16 @@ impl Prompt {
     }
 
     fn run(mut self, writer: &Writer) {
-        let mut question = None;
+        let mut next = Next::Command;
         loop {
+            let prompt = match next {
+                Next::Command => PROMPT,
+                Next::Answer(question) => question,
+                Next::Nothing => return writer.set_sink(Standard),
+            };
             writer.flush(SCREEN_PATIENCE);
             self.turn.set(BETWEEN);
-            let read = self.editor.readline(question.unwrap_or(PROMPT));
+            let read = self.editor.readline(prompt);
             self.turn.set(FREE);
             // A text of several lines was pasted: each is a command.
             let acts: Vec<Act> = match read {
@@ -233,27 +249,26 @@ impl Prompt {
                 Err(_) => vec![Act::End],
             };
             for act in acts {
-                if let (Act::Line(line), None) = (&act, question)
+                if let (Act::Line(line), Next::Command) = (&act, next)
                     && self.history.keep(line)
                 {
                     let _ = self.editor.history_mut().add(line);
                 }
-                let last = act == Act::End;
-                match self.enter(act) {
-                    Some(next) => question = next,
-                    None => return writer.set_sink(Standard),
-                }
-                if last {
-                    return writer.set_sink(Standard);
-                }
+                next = self.enter(act);
             }
         }
     }
 
-    /// Hands an act on and waits a little until it is done. `None` when nobody takes acts any more.
-    fn enter(&self, act: Act) -> Option<Option<&'static str>> {
-        let (done, answer): (_, Receiver<Option<&'static str>>) = sync_channel(1);
-        self.entered.blocking_send(Entered { act, done }).ok()?;
-        Some(answer.recv_timeout(COMMAND_PATIENCE).unwrap_or(None))
+    /// Hands an act on and waits a little until it is done.
+    fn enter(&self, act: Act) -> Next {
+        let (done, answer): (_, Receiver<Next>) = sync_channel(1);
+        if self.entered.blocking_send(Entered { act, done }).is_err() {
+            return Next::Nothing;
+        }
+        match answer.recv_timeout(COMMAND_PATIENCE) {
+            Ok(next) => next,
+            Err(RecvTimeoutError::Timeout) => Next::Command,
+            Err(RecvTimeoutError::Disconnected) => Next::Nothing,
+        }
     }
 }

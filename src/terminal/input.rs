@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::commands::COMMANDS;
-use super::editor::{self, Act, Entered};
+use super::editor::{self, Act, Entered, Next};
 use super::history::History;
 use super::printed::Printed;
 use super::{Terminal, Writer};
@@ -127,27 +127,28 @@ struct Session {
 impl Session {
     async fn attend(mut self, mut lines: mpsc::Receiver<Entered>) {
         while let Some(Entered { act, done }) = lines.recv().await {
-            match act {
+            let next = match act {
                 Act::Line(line) => self.line(&line).await,
                 Act::Interrupt => {
-                    self.asked = false;
                     self.terminal.exit.notify_one();
+                    Next::Nothing
                 }
                 Act::End => {
                     self.terminal.console.line("The prompt is closed; the peer goes on. Ctrl-C ends it.");
-                    return;
+                    Next::Nothing
                 }
-            }
+            };
             // An error means that nobody waits for it any more.
-            let _ = done.send(self.asked.then_some(CONFIRM));
+            let _ = done.send(next);
         }
     }
 
-    async fn line(&mut self, line: &str) {
+    async fn line(&mut self, line: &str) -> Next {
         let console = &self.terminal.console;
         if std::mem::take(&mut self.asked) {
             let yes = line.trim().eq_ignore_ascii_case("yes");
-            return console.line(if yes { self.terminal.secret_key() } else { "Not shown.".into() }.as_str());
+            console.line(if yes { self.terminal.secret_key() } else { "Not shown.".into() }.as_str());
+            return Next::Command;
         }
         let mut out = Printed::new(console.clone());
         if line == "/get_keys" {
@@ -156,17 +157,20 @@ impl Session {
             if !self.prompt {
                 console.line(CONFIRM.trim_end());
             }
-            return;
+            return Next::Answer(CONFIRM);
         }
         if self.prompt && !line.trim().is_empty() && !COMMANDS.iter().any(|command| line.starts_with(command.name)) {
-            return console.line("No such command; /help lists them, and Tab completes them.");
+            console.line("No such command; /help lists them, and Tab completes them.");
+            return Next::Command;
         }
         if let Err(error) = self.terminal.command(line, &mut out).await {
             console.line(&format!("Command failed: {error}"));
         }
-        if line == "/exit" {
-            self.terminal.exit.notify_one();
+        if line != "/exit" {
+            return Next::Command;
         }
+        self.terminal.exit.notify_one();
+        Next::Nothing
     }
 }
 

@@ -116,7 +116,7 @@ fn width(text: &str) -> usize {
 /// A property's name, quoted unless it can stand for itself.
 fn name(name: &str) -> String {
     let mut letters = name.chars();
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let first = letters.next().is_some_and(|c| plain(c) && !c.is_ascii_digit());
     if first && letters.all(plain) { name.to_owned() } else { quoted(name) }
 }

@@ -111,6 +111,8 @@ pub(crate) fn keys(args: KeysArgs) -> Result<ExitCode, Failure> {
     match args.action {
         Action::Show { store, show_secret } => show(&store.folder()?, show_secret)?,
         Action::Import { store, file, mnemonic_file, derivation_path, password_file, replace } => {
+            let store = store.folder()?;
+            check_free(&store, replace)?;
             let identity = match (file, mnemonic_file) {
                 (_, Some(words)) => {
                     let words = secret_text(&words)?;
@@ -119,7 +121,7 @@ pub(crate) fn keys(args: KeysArgs) -> Result<ExitCode, Failure> {
                 (Some(file), None) => read_key_file(&file, password_file.as_deref())?,
                 (None, None) => return Err(Failure::usage("a keypair.json or --mnemonic-file is needed; see --help")),
             };
-            import(&store.folder()?, &identity, replace)?;
+            import(&store, &identity)?;
         }
         Action::Export { store, file, mnemonic, password_file } => {
             let path = key_file(&store.folder()?);
@@ -168,20 +170,30 @@ fn show(store: &Path, show_secret: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes an identity that of a store which no peer uses meanwhile.
-fn import(store: &Path, identity: &Identity, replace: bool) -> Result<(), Failure> {
+/// The files of a store that hold an identity.
+fn holders(store: &Path) -> [PathBuf; 2] {
     let path = key_file(store);
-    // Before anything is made: a wish that is refused leaves nothing behind.
     let waiting = pending::path_of(&path);
-    let there = [&path, &waiting].into_iter().find(|path| path.symlink_metadata().is_ok());
-    if let (Some(there), false) = (there, replace) {
-        return Err(Failure::failed(format!(
+    [path, waiting]
+}
+
+/// Refuses, before anything is asked, read or made, to take the place of an identity.
+fn check_free(store: &Path, replace: bool) -> Result<(), Failure> {
+    let there = holders(store).into_iter().find(|path| path.symlink_metadata().is_ok());
+    match there {
+        Some(there) if !replace => Err(Failure::failed(format!(
             "{} holds an identity; another --peer-store-name leaves it alone, --replace moves it aside",
             there.display()
-        )));
+        ))),
+        _ => Ok(()),
     }
+}
+
+/// Makes an identity that of a store which no peer uses meanwhile.
+fn import(store: &Path, identity: &Identity) -> Result<(), Failure> {
+    let path = key_file(store);
     let _lock = StoreLock::take(store)?;
-    for old in [&path, &waiting].into_iter().filter(|path| path.symlink_metadata().is_ok()) {
+    for old in holders(store).iter().filter(|path| path.symlink_metadata().is_ok()) {
         let aside = set_aside(old)?;
         output::line(&format!("Kept the identity that was there as {}", aside.display()));
     }

@@ -95,6 +95,7 @@ fn options(scenario: &Value) -> SidechannelOptions {
         welcomes: map("welcomeByChannel").collect(),
         welcome_required: flag("welcomeRequired", true),
         allow_remote_open: flag("allowRemoteOpen", true),
+        auto_join_on_open: flag("autoJoinOnOpen", false),
         max_seen: number(config, "maxSeen").map_or(defaults.max_seen, |count| count as usize),
         ..defaults
     }
@@ -174,6 +175,69 @@ async fn what_comes_in_is_judged_as_the_original_does() {
         }
         peer.sidechannel.shutdown().await;
     }
+}
+
+/// The flags that decide who may join, write, be heard and open, in 240 combinations.
+#[tokio::test(start_paused = true)]
+async fn every_policy_has_the_effect_that_it_has_in_the_original() {
+    let original = original();
+    let policies = original.get("policies").unwrap();
+    let start = number(policies, "start").unwrap() as u64;
+    let messages = policies.get("messages").and_then(Value::as_object).unwrap();
+    let own_invite = policies.get("ownInvite").unwrap();
+    for case in list(policies, "cases") {
+        let flag = |key: &str| case.get(key).and_then(Value::as_bool).unwrap();
+        let texts = |key: &str| -> Vec<&str> {
+            case.get(key).and_then(Value::as_array).unwrap().iter().filter_map(Value::as_str).collect()
+        };
+        let (clock, _) = manual_clock(start);
+        let mut peer = TestPeer::new(1, SidechannelOptions { clock, ..options(case) });
+        if flag("withInvite") {
+            peer.sidechannel.accept_invite("room", own_invite, None);
+        }
+        settle().await;
+        let joined = peer.sidechannel.add_channel("room").await.unwrap();
+        assert_eq!(joined, flag("join"), "{case}");
+
+        let remote = super::network::MemoryNetwork::new(testing::unhex(text(policies, "remote")).try_into().unwrap());
+        let third = super::network::MemoryNetwork::new(keys(3).public_key);
+        let [_, remote_link] = peer.network.connect(&remote);
+        let [_, third_link] = peer.network.connect(&third);
+        settle().await;
+        let channels = peer.sidechannel.channels();
+        let mut taps = [Wiretap::open(&*remote_link, &channels), Wiretap::open(&*third_link, &channels)];
+        settle().await;
+        for (tap, greeted) in taps.iter_mut().zip(list(case, "greeted")) {
+            let controls: Vec<Value> = tap.all().await.iter().filter_map(|text| control_of(text)).collect();
+            assert_eq!(Value::Array(controls), *greeted, "{case}");
+        }
+        assert_eq!(peer.send("room", "x").await, flag("sent"), "{case}");
+        settle().await;
+        for (tap, reached) in taps.iter_mut().zip(list(case, "reached")) {
+            assert_eq!(Some(!tap.all().await.is_empty()), reached.as_bool(), "{case}");
+        }
+        let mut heard = Vec::new();
+        for (name, message) in messages {
+            let name = name.as_str().unwrap();
+            let channel = if name.starts_with("open") { "0000intercom" } else { "room" };
+            if !channels.iter().any(|joined| joined == channel) {
+                continue;
+            }
+            taps[0].send(channel, body_of(message.as_str().unwrap())).await;
+            settle().await;
+            if !peer.all().is_empty() {
+                heard.push(name);
+            }
+        }
+        assert_eq!(heard, texts("heard"), "{case}");
+        assert_eq!(peer.sidechannel.channels(), texts("channels"), "{case}");
+        peer.sidechannel.shutdown().await;
+    }
+}
+
+/// The control of a payload.
+fn control_of(text: &str) -> Option<Value> {
+    parse(text).unwrap().get("message")?.get("control").cloned()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod against_original;
 mod driver;
+mod explain;
 mod hostile;
 mod network;
 mod vectors;

@@ -336,6 +336,72 @@ await scenario('ids are forgotten', { powEnabled: false, maxSeen: 3 }, async (s)
   await s.message('0000intercom', '{"id":"b"}')
 })
 
+// Policies: what each combination of flags lets a peer join, send, hear and open. The messages are the same for all.
+const start = clock
+let dice = 0x2468ace
+const pick = (...choices) => {
+  dice = (Math.imul(dice, 1103515245) + 12345) >>> 0
+  return choices[(dice >>> 16) % choices.length]
+}
+const given = invite('room', alice, inviter)
+const messages = {
+  stranger: by('room', 'by a stranger'),
+  invited: by('room', 'by an invited peer', given),
+  owner: author(owner)('room', 'by the owner'),
+  welcome: by('room', { control: 'welcome', welcome: welcome('room', owner) }),
+  auth: by('room', { control: 'auth', invite: given }),
+  late: by('room', 'after all that'),
+  plain: change(by('room', 'without work'), { pow: undefined }),
+  open: by('0000intercom', { control: 'open_channel', channel: 'new' }),
+  openWelcomed: by('0000intercom', { control: 'open_channel', channel: 'new', welcome: welcome('new', owner) }),
+  openInvited: by('0000intercom', { control: 'open_channel', channel: 'new', welcome: welcome('new', owner), invite: invite('new', alice, inviter) })
+}
+const ownInvite = invite('room', self, inviter)
+const policies = []
+for (let n = 0; n < 240; n++) {
+  const config = { channels: ['0000intercom'] }
+  const set = (key, value) => { if (value !== undefined) config[key] = value }
+  const roomOwner = pick(undefined, undefined, self, owner)
+  set('ownerKeys', { ...(roomOwner && { room: key(roomOwner) }), ...(pick(true, false) && { new: key(owner) }) })
+  const welcomedBy = pick(undefined, undefined, self, owner)
+  set('welcomeByChannel', welcomedBy && { room: welcome('room', welcomedBy) })
+  set('welcomeRequired', pick(undefined, false, false))
+  set('inviteRequired', pick(undefined, true))
+  set('inviteRequiredChannels', pick(undefined, undefined, ['room'], ['new'], []))
+  set('inviteRequiredPrefixes', pick(undefined, undefined, ['ro'], ['ne'], ['']))
+  set('inviterKeys', pick(undefined, [key(inviter)], [key(self), key(inviter)], [key(alice)]))
+  set('ownerWriteOnly', pick(undefined, undefined, undefined, true))
+  set('ownerWriteChannels', pick(undefined, undefined, ['room'], ['other']))
+  set('autoJoinOnOpen', pick(undefined, true))
+  set('allowRemoteOpen', pick(undefined, undefined, false))
+  set('powEnabled', pick(undefined, undefined, false))
+  set('powRequireEntry', pick(undefined, undefined, true))
+  set('powRequiredChannels', pick(undefined, undefined, ['room'], ['other']))
+  const withInvite = pick(true, false)
+  const s = new Scenario('policy', { powEnabled: true, ...config })
+  if (withInvite) s.instance.acceptInvite('room', ownInvite)
+  const join = await s.instance.addChannel('room')
+  s.sent = []
+  s.open()
+  await s.settle()
+  const controls = (first) => s.sent.filter((sent) => sent.first === first).map(({ text }) => JSON.parse(text).message?.control).filter(Boolean)
+  const greeted = [controls(true), controls(false)]
+  s.sent = []
+  const sent = s.instance.broadcast('room', 'x')
+  await s.settle()
+  const reached = [true, false].map((first) => s.sent.some((sent) => sent.first === first))
+  const heard = []
+  for (const [name, payload] of Object.entries(messages)) {
+    const channel = name.startsWith('open') ? '0000intercom' : 'room'
+    if (!s.handlers[channel]) continue
+    s.delivered = []
+    s.handlers[channel](JSON.parse(JSON.stringify(payload)))
+    await s.settle()
+    if (s.delivered.length > 0) heard.push(name)
+  }
+  policies.push({ config, withInvite, join, greeted, sent, reached, heard, channels: [...s.instance.channels.keys()] })
+}
+
 for (const { steps } of scenarios) {
   for (const step of steps) {
     // Long runs of one character, shortened.
@@ -343,5 +409,5 @@ for (const { steps } of scenarios) {
   }
 }
 const list = (entries) => '[\n' + entries.map((entry) => JSON.stringify(entry)).join(',\n') + '\n]'
-print(`{"seeds":[1,2,3,4,5],"built":${list(built)},"scenarios":[\n${scenarios.map(({ steps, ...rest }) => JSON.stringify(rest).slice(0, -1) + ',"steps":' + list(steps) + '}').join(',\n')}\n]}`)
+print(`{"seeds":[1,2,3,4,5],"built":${list(built)},"scenarios":[\n${scenarios.map(({ steps, ...rest }) => JSON.stringify(rest).slice(0, -1) + ',"steps":' + list(steps) + '}').join(',\n')}\n],"policies":${JSON.stringify({ start, remote: key(alice), ownInvite, messages: Object.fromEntries(Object.entries(messages).map(([name, payload]) => [name, JSON.stringify(payload)])) }).slice(0, -1)},"cases":${list(policies)}}}`)
 process.exit(0)
