@@ -150,6 +150,8 @@ impl Session {
             console.line(if yes { self.terminal.secret_key() } else { "Not shown.".into() }.as_str());
             return Next::Command;
         }
+        // At a prompt a space before a line keeps it out of the history, and means nothing else.
+        let line = if self.prompt { line.trim() } else { line };
         let mut out = Printed::new(console.clone());
         if line == "/get_keys" {
             self.terminal.public_keys(&mut out);
@@ -159,7 +161,7 @@ impl Session {
             }
             return Next::Answer(CONFIRM);
         }
-        if self.prompt && !line.trim().is_empty() && !COMMANDS.iter().any(|command| line.starts_with(command.name)) {
+        if self.prompt && !line.is_empty() && !COMMANDS.iter().any(|command| line.starts_with(command.name)) {
             console.line("No such command; /help lists them, and Tab completes them.");
             return Next::Command;
         }

@@ -154,7 +154,7 @@ mod tests {
     fn values_look_as_in_javascript() {
         const NUMBERS: &str = "[\n    0,   1,   4,   9,  16,  25,  36,  49,\n   64,  81, 100, 121, 144, 169, 196, 225,\n  \
                                256, 289, 324, 361, 400, 441, 484, 529,\n  576, 625, 676, 729, 784, 841\n]";
-        let row = vec!["'room'"; 7].join(", ");
+        let row = ["'room'"; 7].join(", ");
         let rooms = format!("[\n{}  'room', 'room',\n  ... 2 more items\n]", format!("  {row},\n").repeat(14));
         let long = "x".repeat(60);
         let cases = [
@@ -179,7 +179,7 @@ mod tests {
                 "{\n  channels: [ '0000intercom', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h' ],\n  n: 0\n}".into(),
             ),
             (format!("[{}]", (0..30).map(|n| (n * n).to_string()).collect::<Vec<_>>().join(",")), NUMBERS.into()),
-            (format!("[{}]", vec!["\"room\""; 102].join(",")), rooms),
+            (format!("[{}]", ["\"room\""; 102].join(",")), rooms),
         ];
         for (json, expected) in cases {
             assert_eq!(inspect(&parse(&json).expect("JSON")), expected, "{json}");

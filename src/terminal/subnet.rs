@@ -49,10 +49,10 @@ pub(super) fn run(line: &str, identity: &Identity, out: &mut Printed) -> Option<
     if line.starts_with("/tx") {
         return refused("Peer is not writable.");
     }
-    if ADMIN.iter().any(|name| is(name)) {
+    if ADMIN.iter().any(is) {
         return refused(NOT_ADMIN);
     }
-    if MODERATOR.iter().any(|name| is(name)) {
+    if MODERATOR.iter().any(is) {
         return refused(NOT_MODERATOR);
     }
     if line.starts_with("/add_admin") {

@@ -147,9 +147,8 @@ fn by_flags(config: &PeerConfig, channel: &str) -> Explanation {
         });
     }
     let filter = config.bridge.as_ref().filter(|bridge| !bridge.filter.is_empty());
-    let filtered = filter.filter(|bridge| {
-        bridge.filter_channels.as_ref().is_none_or(|only| only.iter().any(|name| *name == explanation.channel))
-    });
+    let filtered =
+        filter.filter(|bridge| bridge.filter_channels.as_ref().is_none_or(|only| only.contains(&explanation.channel)));
     if let Some(bridge) = filtered {
         explanation.receiving.push(Obstacle {
             code: "filter",
