@@ -1,6 +1,6 @@
 //! Where lines come from: a person at a prompt, or standard input that is no terminal.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -60,7 +60,7 @@ impl Input {
             let started = editor::start(writer, Arc::new(move || sidechannel.channels()), history, entered.clone());
             prompt = started.is_ok();
         }
-        if !prompt && (interactive || !io::stdin().is_terminal()) {
+        if !prompt && screen::may_read() {
             read_lines(entered);
         }
         let session = Session { terminal, prompt, asked: false };
@@ -189,13 +189,16 @@ mod screen {
     /// Ends what the editor asked of the terminal: to mark what is pasted.
     const LEAVE: &str = "\u{1b}[?2004l";
 
-    /// Whether there is a screen, which can move a cursor, and it is this process's turn to use it. A process in the background
-    /// would be stopped when it touches its terminal.
+    /// Whether there is a screen, which can move a cursor, and it is this process's turn to use it.
     pub(super) fn is_ours() -> bool {
-        let (input, output) = (io::stdin(), io::stdout());
         let dumb = std::env::var("TERM").is_ok_and(|term| term.is_empty() || term == "dumb");
-        let foreground = tcgetpgrp(&input).is_ok_and(|group| group == rustix::process::getpgrp());
-        input.is_terminal() && output.is_terminal() && foreground && !dumb
+        io::stdin().is_terminal() && io::stdout().is_terminal() && may_read() && !dumb
+    }
+
+    /// Whether standard input may be read: a process in the background would be stopped when it touches its terminal.
+    pub(super) fn may_read() -> bool {
+        let input = io::stdin();
+        !input.is_terminal() || tcgetpgrp(&input).is_ok_and(|group| group == rustix::process::getpgrp())
     }
 
     /// How the terminal was set before the prompt; it is set so again in the end, however that comes.
@@ -230,6 +233,10 @@ mod screen {
 
     pub(super) fn is_ours() -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    pub(super) fn may_read() -> bool {
+        true
     }
 
     pub(super) struct Screen;
