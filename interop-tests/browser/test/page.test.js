@@ -215,10 +215,12 @@ test('a peer that comes back is found again, with its rooms and its ledger', { t
   await say(page, 'into the void')
   await page.getByText('There is no connection; the message waits here until you send it.').first().waitFor()
   assert.strictEqual(await page.getByLabel('Message', { exact: true }).inputValue(), 'into the void')
-  await stage.peer('c again', { again: first })
+  const again = await stage.peer('c again', { again: first })
   await page.getByRole('button', { name: 'Connected' }).waitFor()
   await page.getByRole('heading', { name: 'cellar', level: 1 }).waitFor()
   await owed(page, ['alice +15.00', 'bob −15.00'], ['bob pays alice 15.00'])
+  // The peer has forgotten what it joined at run time; the page has not.
+  await again.bridge.stats(({ channels }) => channels.includes('cellar'))
   await page.getByRole('button', { name: 'Send' }).click()
   await log(page).getByText('into the void').waitFor()
   assert.deepStrictEqual(page.faults, [])

@@ -94,7 +94,12 @@ async fn serve_ui(ui: &UiConfig, config: &PeerConfig, bridge_port: Option<u16>) 
     let options = UiOptions { host: ui.host.clone(), port: ui.port, bridge };
     let served =
         Ui::listen(options).await.map_err(|error| cannot_listen("The web page", &ui.host, ui.port, "ui", &error))?;
-    output::line(&format!("Web page: http://{}", served.local_addr()));
+    let addr = served.local_addr();
+    output::line(&if addr.ip().is_unspecified() {
+        format!("Web page: http://localhost:{}, and port {0} of every address of this machine", addr.port())
+    } else {
+        format!("Web page: http://{addr}")
+    });
     Ok(served)
 }
 
