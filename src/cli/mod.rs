@@ -46,6 +46,8 @@ enum Command {
     Dht(commands::DhtArgs),
     /// Run a blind relay: a place where peers meet that cannot reach each other
     Relay(commands::RelayArgs),
+    /// Look after a store while no peer uses it
+    Store(commands::StoreArgs),
     /// Run a private network with two peers in this process, let them exchange messages, and stay up
     Demo(commands::DemoArgs),
     /// Say why messages on a channel are not received or not sent, and what mends it
@@ -111,6 +113,10 @@ pub fn main() -> ExitCode {
         Request::Command(Command::Relay(args)) => {
             log("warn");
             run(commands::relay(args))
+        }
+        Request::Command(Command::Store(args)) => {
+            log("warn");
+            commands::store(args)
         }
         Request::Command(Command::Demo(args)) => {
             log("warn");

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::events::{Event, Listeners};
 use crate::line::{Line, encode_base, encode_head};
 use crate::merkle::TreeHead;
+use crate::session::{Place, protect_drafts};
 use crate::storage::{Batch, Key, Table};
 use crate::store::{Applied, Inner};
 
@@ -225,6 +226,8 @@ fn flush_lines(store: &Inner, lines: &[(Arc<Core>, Arc<Line>)], mut batch: Batch
             changed.push((core, line, link, state.kept, state.committed, parent.length));
         }
     }
+    // The cores themselves first: what they cut off, drafts get for their own.
+    changed.sort_by_key(|(_, line, ..)| !line.is_signed());
     for (core, line, link, kept, committed, was) in changed {
         let head = line.head.read().clone();
         if kept < was {
@@ -239,6 +242,12 @@ fn flush_lines(store: &Inner, lines: &[(Arc<Core>, Arc<Line>)], mut batch: Batch
             events.push((listeners.clone(), Event::Append { length: head.length }));
         }
         if line.is_signed() {
+            let place = Place { core: core.clone(), line: link.parent.clone() };
+            let overwritten = |draft: &Arc<Line>| {
+                let of_draft = |line: &Line| line.atom.as_ref().is_some_and(|link| Arc::ptr_eq(&link.parent, draft));
+                lines.iter().any(|(_, line)| of_draft(line) && line.base_length() <= kept)
+            };
+            protect_drafts(&place, kept, &mut batch, &overwritten)?;
             let mut bitfield = core.bitfield.write();
             bitfield.unset(kept, was);
             bitfield.set(kept, head.length);

@@ -64,7 +64,7 @@ impl Bitfield {
 
     /// The first block from `start` on that is here, or is not.
     pub(crate) fn find(&self, here: bool, start: u64, end: u64) -> Option<u64> {
-        let mut index = start;
+        let mut index = if here { start } else { start.max(self.contiguous) };
         while index < end {
             let word = self.word(index / 64);
             let word = if here { word } else { !word } & (u64::MAX << (index % 64));

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::bitfield::Bitfield;
 use crate::events::Event;
 use crate::line::{Line, decode_head, encode_head};
-use crate::merkle::{TreeHead, roots};
+use crate::merkle::{TreeBatch, TreeHead, roots};
 use crate::storage::{Batch, Table, keys};
 use crate::store::{CoreOptions, Inner, Writer};
 use crate::verifier::Verifier;
@@ -145,6 +145,33 @@ impl Core {
         self.line.store.write_locked(&batch, event)?;
         *self.auth.write() = auth;
         Ok(())
+    }
+
+    /// Signs the head if it is not signed. Blocks that are appended one by one share the signature that is made when somebody looks.
+    pub(crate) fn ensure_signed(&self) -> Result<(), Error> {
+        if self.unsigned().is_none() {
+            return Ok(());
+        }
+        let _writer = self.line.store.writer.lock();
+        let Some((verifier, keys)) = self.unsigned() else { return Ok(()) };
+        let mut tree = TreeBatch::new(self.line.head.read().clone(), None);
+        tree.head.signature = verifier.sign(&tree, &keys)?;
+        let mut batch = Batch::new();
+        self.put_head(&tree.head, &mut self.bitfield.write(), &mut batch);
+        self.line.store.write_locked(&batch, [])?;
+        self.line.head.write().signature = tree.head.signature;
+        Ok(())
+    }
+
+    /// What to sign the head with, if it has no signature and needs one.
+    fn unsigned(&self) -> Option<(Arc<Verifier>, KeyPair)> {
+        let head = self.line.head.read();
+        if head.length == 0 || !head.signature.is_empty() {
+            return None;
+        }
+        let auth = self.auth.read();
+        let (verifier, keys) = auth.verifier.as_ref().zip(auth.key_pair.as_ref())?;
+        verifier.signs_alone(keys, head.length).then(|| (verifier.clone(), keys.clone()))
     }
 
     pub(crate) fn put_auth(&self, auth: &Auth, batch: &mut Batch) {

@@ -43,7 +43,10 @@
 
 mod atom;
 mod bitfield;
+mod check;
 mod core;
+#[cfg(test)]
+mod crash;
 mod encryption;
 mod error;
 mod events;
@@ -62,6 +65,7 @@ mod sync;
 pub mod verifier;
 
 pub use atom::Atom;
+pub use check::{CheckReport, MAX_PROBLEMS};
 pub use encryption::{BlockEncryption, EncryptionMode, PADDING};
 pub use error::{Error, Fault};
 pub use events::{Event, Events, MAX_EVENTS};

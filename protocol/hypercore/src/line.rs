@@ -104,9 +104,15 @@ impl Line {
         self.base().filter(|base| block < base.length).map_or(self.pointer, |base| base.pointer)
     }
 
+    /// What the history at `pointer`, this one or its base, has. An atom that is about to cut the base cuts no draft of it.
+    fn read_at(&self, pointer: u32, table: Table, index: u64) -> Result<Option<Bytes>, Error> {
+        let key = table.at(pointer, index);
+        if pointer == self.pointer { self.read(&key) } else { self.store.backend.get(&key) }
+    }
+
     /// The stored block, whatever the length is.
     pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
-        self.read(&Table::Block.at(self.pointer_of(index), index))
+        self.read_at(self.pointer_of(index), Table::Block, index)
     }
 
     /// Puts the nodes into `batch` that are not leaves of blocks that are here.
@@ -176,11 +182,11 @@ impl NodeSource for Line {
     fn node(&self, index: u64) -> Result<Option<Node>, Error> {
         let last = right_span(index) / 2;
         let pointer = self.pointer_of(last);
-        if let Some(value) = self.read(&Table::Node.at(pointer, index))? {
+        if let Some(value) = self.read_at(pointer, Table::Node, index)? {
             return decode_node(index, &value).map(Some);
         }
         if depth(index) == 0
-            && let Some(block) = self.read(&Table::Block.at(pointer, last))?
+            && let Some(block) = self.read_at(pointer, Table::Block, last)?
         {
             return Ok(Some(Node::leaf(index, &block)));
         }

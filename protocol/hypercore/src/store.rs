@@ -41,7 +41,7 @@ pub(crate) struct Inner {
     /// Held while anything is changed: changes happen one after the other.
     pub(crate) writer: Mutex<Writer>,
     syncer: Arc<Syncer>,
-    cores: Mutex<HashMap<Hash, Weak<Core>>>,
+    pub(crate) cores: Mutex<HashMap<Hash, Weak<Core>>>,
 }
 
 impl Inner {
@@ -179,6 +179,11 @@ impl Store {
         }
     }
 
+    /// Whether there is a store in the directory.
+    pub fn exists(directory: impl AsRef<Path>) -> bool {
+        Disk::exists(directory.as_ref())
+    }
+
     /// The store in the directory, which is made if there is none.
     ///
     /// # Errors
@@ -188,6 +193,28 @@ impl Store {
     }
 
     fn on(backend: Box<dyn Backend>, durability: Durability) -> Result<Self, Error> {
+        let store = Self::without_thread(backend, durability)?;
+        if durability == Durability::Disk {
+            let inner = store.shared.inner.clone();
+            let run = move || inner.syncer.run(&*inner.backend);
+            let committer = std::thread::Builder::new().name("hypercore-sync".into()).spawn(run)?;
+            *store.shared.committer.lock() = Some(committer);
+        }
+        Ok(store)
+    }
+
+    /// A store of a test that [synchronises](Self::synchronise) it.
+    #[cfg(test)]
+    pub(crate) fn on_synced_by_hand(backend: Box<dyn Backend>) -> Result<Self, Error> {
+        Self::without_thread(backend, Durability::Disk)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn synchronise(&self) -> Result<(), Error> {
+        self.shared.inner.syncer.synchronise(&*self.shared.inner.backend)
+    }
+
+    fn without_thread(backend: Box<dyn Backend>, durability: Durability) -> Result<Self, Error> {
         let writer = match backend.get(&keys::store())? {
             Some(value) => Writer::decode(&value)?,
             None => Writer { next_pointer: 0, primary_key: None },
@@ -195,12 +222,12 @@ impl Store {
         let syncer = Syncer::new(durability == Durability::System);
         let inner = Inner { backend, writer: Mutex::new(writer), syncer, cores: Mutex::default() };
         let inner = Arc::new(inner);
-        let committer = (durability == Durability::Disk).then(|| {
-            let inner = inner.clone();
-            std::thread::Builder::new().name("hypercore-sync".into()).spawn(move || inner.syncer.run(&*inner.backend))
-        });
-        let committer = Mutex::new(committer.transpose()?);
+        let committer = Mutex::default();
         Ok(Self { shared: Arc::new(Shared { inner, committer }) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.shared.inner
     }
 
     /// A new core with a new key pair.

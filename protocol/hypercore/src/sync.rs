@@ -87,30 +87,39 @@ impl Syncer {
             while !waiting.wanted && !waiting.closing {
                 self.wake.wait(&mut waiting);
             }
-            let (number, closing) = (waiting.written, waiting.closing);
-            waiting.wanted = false;
+            let closing = waiting.closing;
             drop(waiting);
-            if self.failed().is_some() {
-                return;
-            }
-            if let Err(error) = backend.sync() {
-                tracing::error!(%error, "the store cannot be written to the disk");
-                return self.fail(error);
-            }
-            self.progress.send_modify(|progress| progress.synced = number);
-            let mut due = Vec::new();
-            let mut waiting = self.waiting.lock();
-            while waiting.events.front().is_some_and(|(event, ..)| *event <= number) {
-                due.extend(waiting.events.pop_front());
-            }
-            drop(waiting);
-            for (_, listeners, event) in due {
-                listeners.emit(event);
-            }
-            if closing {
+            if self.synchronise(backend).is_err() || closing {
                 return;
             }
         }
+    }
+
+    /// Brings all that is written so far to the disk, and tells those who wait.
+    pub(crate) fn synchronise(&self, backend: &dyn Backend) -> Result<(), Error> {
+        if let Some(error) = self.failed() {
+            return Err(error);
+        }
+        let number = {
+            let mut waiting = self.waiting.lock();
+            waiting.wanted = false;
+            waiting.written
+        };
+        backend.sync().inspect_err(|error| {
+            tracing::error!(%error, "the store cannot be written to the disk");
+            self.fail(error.clone());
+        })?;
+        self.progress.send_modify(|progress| progress.synced = progress.synced.max(number));
+        let mut due = Vec::new();
+        let mut waiting = self.waiting.lock();
+        while waiting.events.front().is_some_and(|(event, ..)| *event <= number) {
+            due.extend(waiting.events.pop_front());
+        }
+        drop(waiting);
+        for (_, listeners, event) in due {
+            listeners.emit(event);
+        }
+        Ok(())
     }
 
     pub(crate) fn close(&self) {

@@ -53,6 +53,12 @@ impl Verifier {
         self.compat
     }
 
+    /// Whether this key alone makes signatures that are valid, for a tree of `length` blocks, and one is needed.
+    pub(crate) fn signs_alone(&self, keys: &KeyPair, length: u64) -> bool {
+        let is_signer = matches!(&self.manifest.signers[..], [signer] if signer.public_key == keys.public_key);
+        is_signer && length > self.manifest.prologue.map_or(0, |prologue| prologue.length)
+    }
+
     fn version(&self) -> u64 {
         if self.compat { 0 } else { self.manifest.version }
     }

@@ -8,6 +8,7 @@ mod keys;
 mod manual;
 mod peer;
 mod relay;
+mod store;
 
 pub(crate) use demo::{DemoArgs, demo};
 pub(crate) use dht::{DhtArgs, dht};
@@ -16,3 +17,4 @@ pub(crate) use keys::{KeysArgs, keys};
 pub(crate) use manual::{CompletionsArgs, ManArgs, completions, man};
 pub(crate) use peer::peer;
 pub(crate) use relay::{RelayArgs, relay};
+pub(crate) use store::{StoreArgs, store};

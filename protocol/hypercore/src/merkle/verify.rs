@@ -73,6 +73,8 @@ fn apply_upgrade(
     batch: &mut TreeBatch,
 ) -> Result<bool, Error> {
     let prologue = batch.prologue;
+    // The core may have grown since it asked; some nodes are then of no use, which is not the peer's fault.
+    let is_answer = upgrade.start == batch.head.length;
     let misses_prologue = |prologue: &Prologue| {
         upgrade.start < prologue.length && (upgrade.start != 0 || upgrade.length < prologue.length)
     };
@@ -105,6 +107,9 @@ fn apply_upgrade(
     }
     if prologue.is_some_and(|prologue| batch.head.length == prologue.length && batch.hash() != prologue.hash) {
         return Err(Error::InvalidProof("the prologue has another hash"));
+    }
+    if is_answer && queue.nodes.len() > 0 {
+        return Err(Error::InvalidProof("there are more nodes than the upgrade has"));
     }
     let last = batch.head.roots.last().ok_or(Error::InvalidProof("an upgrade to nothing"))?;
     iter.seek(last.index);

@@ -1,5 +1,7 @@
 //! Append, truncate, clear.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Hypercore, Place};
@@ -39,7 +41,7 @@ impl Hypercore {
         // As in JavaScript, the signed core's fork also for drafts: their blocks are the same whoever makes them.
         let fork = core.line.head.read().fork;
         let start = head.length;
-        let prologue = self.manifest().and_then(|manifest| manifest.prologue);
+        let prologue = self.prologue();
         let mut tree = TreeBatch::new(head, prologue);
         let mut batch = Batch::new();
         for block in blocks {
@@ -70,7 +72,11 @@ impl Hypercore {
         tree.head.signature = Bytes::new();
         if place.line.is_signed() && tree.head.length > 0 {
             let verifier = self.verifier().ok_or(Error::NotWritable)?;
-            tree.head.signature = verifier.sign(tree, &self.key_pair().ok_or(Error::NotWritable)?)?;
+            let keys = self.key_pair().ok_or(Error::NotWritable)?;
+            // With the core's own key pair the signature can be made at any time later.
+            if self.key_pair.is_some() || !verifier.signs_alone(&keys, tree.head.length) {
+                tree.head.signature = verifier.sign(tree, &keys)?;
+            }
         }
         Ok(())
     }
@@ -141,7 +147,7 @@ impl Hypercore {
         if length > head.length {
             return Err(Error::BadArgument("the core is not that long"));
         }
-        let prologue = self.manifest().and_then(|manifest| manifest.prologue);
+        let prologue = self.prologue();
         if prologue.is_some_and(|prologue| length < prologue.length) {
             return Err(Error::BadArgument("the prologue cannot be cut"));
         }
@@ -162,7 +168,7 @@ impl Hypercore {
             line.save_for_snapshots(kept, was, true)?;
         }
         if line.is_signed() && line.atom.is_none() {
-            protect_drafts(place, kept, &mut batch)?;
+            protect_drafts(place, kept, &mut batch, &|_| false)?;
         }
         let mut cut = Batch::new();
         line.cut_blocks(&mut cut, kept, None)?;
@@ -213,15 +219,27 @@ impl Hypercore {
     }
 }
 
-/// Gives drafts what they share with the core beyond `kept` blocks, which are about to go.
-fn protect_drafts(place: &Place, kept: u64, batch: &mut Batch) -> Result<(), Error> {
+/// Gives drafts what they share with the core beyond `kept` blocks, which are about to go; but not those that do `without` it.
+pub(crate) fn protect_drafts(
+    place: &Place,
+    kept: u64,
+    batch: &mut Batch,
+    without: &dyn Fn(&Arc<Line>) -> bool,
+) -> Result<(), Error> {
     let line = &place.line;
     let (from, to) = keys::prefixed(keys::draft(line.pointer, ""));
     for (key, value) in line.read_range(&from, &to)? {
         let name = std::str::from_utf8(&key[from.len()..]).map_err(|_| Error::Corrupt("the name of a draft".into()))?;
         let draft = place.open_draft(name, &value)?;
         let Some(base) = (*draft.base.read()).filter(|base| base.length > kept) else { continue };
-        copy_tail(line, &draft, kept, base.length, batch)?;
+        if !without(&draft) {
+            let mut copied = Batch::new();
+            copy_tail(line, &draft, kept, base.length, &mut copied)?;
+            // What an atom has for the draft is newer.
+            for (key, value) in copied {
+                batch.entry(key).or_insert(value);
+            }
+        }
         let base = Base { length: kept, ..base };
         batch.insert(Table::Base.only(draft.pointer), Some(encode_base(base)));
         *draft.base.write() = Some(base);

@@ -71,7 +71,7 @@ impl Hypercore {
         tree.head.signature = match options.signature {
             Some(signature) if verifier.verify(&tree, &signature) => signature,
             Some(_) => return Err(Error::InvalidSignature),
-            None if length == signed.length => signed.signature.clone(),
+            None if length == signed.length && !signed.signature.is_empty() => signed.signature.clone(),
             None => {
                 let keys = options.key_pair.or_else(|| self.key_pair()).ok_or(Error::NotWritable)?;
                 verifier.sign(&tree, &keys)?
@@ -116,7 +116,7 @@ impl Hypercore {
     pub fn copy_prologue(&self, source: &Self) -> Result<Applied, Error> {
         let (place, from) = (self.place(), source.place());
         let Place { core, line } = &place;
-        let prologue = self.manifest().and_then(|manifest| manifest.prologue);
+        let prologue = self.prologue();
         let prologue = prologue.ok_or(Error::BadArgument("the core has no prologue"))?;
         if self.snapshot.is_some() || !line.is_signed() || line.atom.is_some() || source.snapshot.is_some() {
             return Err(Error::BadArgument("a prologue is copied to the core itself, from no snapshot"));

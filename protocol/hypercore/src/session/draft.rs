@@ -24,7 +24,7 @@ pub struct DraftOptions {
 
 impl Place {
     /// The draft that the store has an entry for.
-    pub(super) fn open_draft(&self, name: &str, entry: &[u8]) -> Result<Arc<Line>, Error> {
+    pub(crate) fn open_draft(&self, name: &str, entry: &[u8]) -> Result<Arc<Line>, Error> {
         let mut drafts = self.core.drafts.lock();
         if let Some(line) = drafts.get(name).and_then(Weak::upgrade) {
             return Ok(line);
@@ -79,7 +79,7 @@ impl Hypercore {
         if let Some(length) = options.checkout {
             let place = session.place();
             let head = place.line.head.read().clone();
-            let prologue = session.manifest().and_then(|manifest| manifest.prologue);
+            let prologue = session.prologue();
             if length > head.length || prologue.is_some_and(|prologue| length < prologue.length) {
                 return Err(Error::BadArgument("the draft cannot be checked out there"));
             }
@@ -91,6 +91,15 @@ impl Hypercore {
             }
         }
         Ok(session)
+    }
+
+    /// Whether the core has a draft `name`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn has_draft(&self, name: &str) -> Result<bool, Error> {
+        let core = self.place().core;
+        Ok(core.line.store.backend.get(&keys::draft(core.line.pointer, name))?.is_some())
     }
 
     /// Lets a draft be the core as it was signed, at `length` blocks, and forget its own.

@@ -5,6 +5,7 @@ mod commit;
 mod draft;
 mod replicate;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crypto::KeyPair;
 use parking_lot::RwLock;
 
 pub use change::MAX_BLOCK_BYTES;
+pub(crate) use change::protect_drafts;
 pub use commit::CommitOptions;
 pub use draft::DraftOptions;
 pub use replicate::Verified;
@@ -26,7 +28,7 @@ use crate::node::tree_hash;
 use crate::snapshot::{Saved, SnapshotTree};
 use crate::storage::{Batch, Key, Table};
 use crate::store::Applied;
-use crate::{Error, Hash, Manifest, Node, verifier};
+use crate::{Error, Hash, Manifest, Node, Prologue, verifier};
 
 /// The history that a group of sessions is on.
 #[derive(Clone)]
@@ -50,9 +52,12 @@ pub struct Hypercore {
 
 impl std::fmt::Debug for Hypercore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let head = self.head();
         let key: String = self.key()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        f.debug_struct("Hypercore").field("key", &key).field("length", &head.length).field("fork", &head.fork).finish()
+        f.debug_struct("Hypercore")
+            .field("key", &key)
+            .field("length", &self.length())
+            .field("fork", &self.fork())
+            .finish()
     }
 }
 
@@ -116,6 +121,9 @@ impl Hypercore {
             return self.clone();
         }
         let place = self.place();
+        if let Err(error) = self.ensure_signed() {
+            tracing::error!(%error, "a head cannot be signed");
+        }
         // Nothing can be cut between the look at the head and the registration.
         let _writer = place.line.store.writer.lock();
         let saved = Arc::new(Saved::new(place.line.head.read().clone()));
@@ -148,6 +156,10 @@ impl Hypercore {
         self.place().core.auth.read().verifier.as_ref().map(|verifier| verifier.manifest().clone())
     }
 
+    fn prologue(&self) -> Option<Prologue> {
+        self.place().core.auth.read().verifier.as_ref().and_then(|verifier| verifier.manifest().prologue)
+    }
+
     /// The rules of the manifest.
     pub fn verifier(&self) -> Option<Arc<verifier::Verifier>> {
         self.place().core.auth.read().verifier.clone()
@@ -168,11 +180,20 @@ impl Hypercore {
         self.place().core.auth.read().frozen
     }
 
-    /// The tree's head.
+    /// The tree's head, signed if that is possible here. (Where the disk fails it is not, and every change will say so.)
     pub fn head(&self) -> TreeHead {
-        match &self.snapshot {
-            Some((_, saved)) => saved.head.clone(),
-            None => self.place().line.head.read().clone(),
+        if let Err(error) = self.ensure_signed() {
+            tracing::error!(%error, "a head cannot be signed");
+        }
+        self.with_head(TreeHead::clone)
+    }
+
+    /// Makes the signature of the head that is seen, if there is none: blocks appended one by one share one.
+    fn ensure_signed(&self) -> Result<(), Error> {
+        let place = self.place();
+        match place.line.is_signed() && place.line.atom.is_none() && self.snapshot.is_none() {
+            true => place.core.ensure_signed(),
+            false => Ok(()),
         }
     }
 
@@ -223,12 +244,12 @@ impl Hypercore {
         if index >= self.length() {
             return false;
         }
-        let own = match &place.line.atom {
-            Some(link) if place.line.is_signed() => index >= link.kept(),
-            None if place.line.is_signed() => false,
-            _ => index >= place.line.base_length(),
-        };
-        own || place.core.bitfield.read().get(index)
+        match &place.line.atom {
+            Some(link) if place.line.is_signed() && index >= link.kept() => true,
+            _ if place.line.is_signed() || index < place.line.base_length() => place.core.bitfield.read().get(index),
+            // A draft may have begun with a core of which not all was here.
+            _ => self.get_raw(index).is_ok_and(|block| block.is_some()),
+        }
     }
 
     /// The first block in `start..end` that is here (or, with `here` false, is not).
@@ -286,11 +307,10 @@ impl Hypercore {
     }
 
     fn roots_at(&self, length: u64) -> Result<Vec<Node>, Error> {
-        let head = self.head();
-        match length {
-            length if length == head.length => Ok(head.roots),
-            length if length > head.length => Err(Error::BadArgument("a length beyond that of the core")),
-            length => self.with_tree(|tree| roots(tree, length)),
+        match length.cmp(&self.length()) {
+            Ordering::Equal => Ok(self.with_head(|head| head.roots.clone())),
+            Ordering::Greater => Err(Error::BadArgument("a length beyond that of the core")),
+            Ordering::Less => self.with_tree(|tree| roots(tree, length)),
         }
     }
 
@@ -315,7 +335,7 @@ impl Hypercore {
     /// # Errors
     /// When the disk fails or is damaged.
     pub fn seek(&self, bytes: u64) -> Result<Seek, Error> {
-        self.with_tree(|tree| seek(&self.head(), tree, bytes, self.padding()))
+        self.with_tree(|tree| seek(&self.with_head(TreeHead::clone), tree, bytes, self.padding()))
     }
 
     /// The user data of the name.

@@ -34,14 +34,16 @@ impl Hypercore {
     }
 
     fn proof_now(&self, request: &Request) -> Result<Proof, Error> {
-        let manifest = self.manifest();
-        let prologue = manifest.as_ref().and_then(|manifest| manifest.prologue);
-        let mut proof = self.with_tree(|tree| prove(&self.head(), prologue, tree, request))?;
+        if request.upgrade.is_some() {
+            self.ensure_signed()?;
+        }
+        let head = self.with_head(Clone::clone);
+        let mut proof = self.with_tree(|tree| prove(&head, self.prologue(), tree, request))?;
         if let Some(block) = &mut proof.block {
             block.value = self.get_raw(block.index)?.ok_or(Error::NotFound)?;
         }
         if request.manifest {
-            proof.manifest = manifest;
+            proof.manifest = self.manifest();
         }
         Ok(proof)
     }

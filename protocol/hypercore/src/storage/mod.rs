@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 pub(crate) use disk::Disk;
+#[cfg(test)]
+pub(crate) use disk::{Directory, LogFile, initialise};
 pub(crate) use keys::{Key, Table};
 pub(crate) use memory::Memory;
 

@@ -1,0 +1,223 @@
+//! Whether what is in a store is what was written: every hash and every signature.
+
+use std::sync::{Arc, Weak};
+
+use crate::core::Core;
+use crate::flat_tree::{children, left_span, right_span};
+use crate::line::Line;
+use crate::merkle::{NodeSource, TreeBatch};
+use crate::node::total_size;
+use crate::session::Place;
+use crate::storage::{Table, keys};
+use crate::{Error, Hash, Node, Store};
+
+/// How many problems are kept; the others are counted.
+pub const MAX_PROBLEMS: usize = 1000;
+
+/// What a [check](Store::check) found.
+#[derive(Debug, Default, Clone)]
+pub struct CheckReport {
+    /// How many cores there are.
+    pub cores: u64,
+    /// How many drafts of them.
+    pub drafts: u64,
+    /// How many blocks are here, and were hashed.
+    pub blocks: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// How many nodes of trees are here, and were compared with their children.
+    pub nodes: u64,
+    /// How many signatures were verified.
+    pub signatures: u64,
+    /// What is wrong: the discovery key of the core, and what.
+    pub problems: Vec<(Hash, String)>,
+    /// How many problems there are beyond [`MAX_PROBLEMS`].
+    pub more_problems: u64,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn problem(&mut self, core: &Hash, text: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push((*core, text));
+        } else {
+            self.more_problems += 1;
+        }
+    }
+}
+
+impl Store {
+    /// Verifies every hash and every signature in the store. `progress` is called for each core before it is looked at.
+    ///
+    /// # Errors
+    /// When reading fails. What is read but wrong is in the report.
+    pub fn check(&self, mut progress: impl FnMut(&Hash)) -> Result<CheckReport, Error> {
+        let mut report = CheckReport::default();
+        for discovery_key in self.discovery_keys()? {
+            progress(&discovery_key);
+            report.cores += 1;
+            match self.load_for_check(&discovery_key) {
+                Ok(core) => Checker { core, report: &mut report }.check()?,
+                Err(Error::Corrupt(text)) => report.problem(&discovery_key, text),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(report)
+    }
+
+    fn load_for_check(&self, discovery_key: &Hash) -> Result<Arc<Core>, Error> {
+        let inner = self.inner();
+        let open = inner.cores.lock().get(discovery_key).and_then(Weak::upgrade);
+        match open {
+            Some(core) => Ok(core),
+            None => Core::load(inner, discovery_key)?.map(Arc::new).ok_or(Error::NotFound),
+        }
+    }
+}
+
+struct Checker<'a> {
+    core: Arc<Core>,
+    report: &'a mut CheckReport,
+}
+
+impl Checker<'_> {
+    fn problem(&mut self, text: String) {
+        self.report.problem(&self.core.discovery_key, text);
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        if crypto::discovery_key(&self.core.key) != self.core.discovery_key {
+            self.problem("the key is not that of the discovery key".into());
+        }
+        let line = self.core.line.clone();
+        self.check_tree(&line, 0)?;
+        self.check_signature();
+        self.check_blocks(&line)?;
+        let (from, to) = keys::prefixed(keys::draft(line.pointer, ""));
+        for (key, value) in line.read_range(&from, &to)? {
+            let name = String::from_utf8_lossy(&key[from.len()..]).into_owned();
+            let place = Place { core: self.core.clone(), line: line.clone() };
+            self.report.drafts += 1;
+            match place.open_draft(&name, &value) {
+                Ok(draft) => {
+                    let base = draft.base_length();
+                    if base > line.head.read().length {
+                        self.problem(format!("the draft {name} shares more blocks than there are"));
+                    }
+                    self.check_tree(&draft, base)?;
+                }
+                Err(Error::Corrupt(text)) => self.problem(text),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every node against its children, every block against its node; of a draft only what it does not share.
+    fn check_tree(&mut self, line: &Line, shared: u64) -> Result<(), Error> {
+        let head = line.head.read().clone();
+        if total_size(&head.roots) != head.byte_length {
+            self.problem("the number of bytes is not that of the tree".into());
+        }
+        let mut stack: Vec<Node> = head.roots.clone();
+        while let Some(node) = stack.pop() {
+            self.report.nodes += 1;
+            let Some((left, right)) = children(node.index) else {
+                self.check_block(line, &node, shared)?;
+                continue;
+            };
+            if right_span(node.index) < 2 * shared {
+                continue;
+            }
+            match (self.node(line, left)?, self.node(line, right)?) {
+                (Some(left), Some(right)) => {
+                    if Node::parent(node.index, &left, &right) != node {
+                        self.problem(format!("tree node {} is not the hash of its children", node.index));
+                    }
+                    stack.extend([right, left]);
+                }
+                // Nothing below is here, as in a copy of a few blocks.
+                (None, None) => {
+                    let (first, last) = (left_span(node.index) / 2, right_span(node.index) / 2);
+                    if line.is_signed() && self.core.bitfield.read().find(true, first, last + 1).is_some() {
+                        self.problem(format!("the tree below node {} is missing", node.index));
+                    }
+                }
+                _ => self.problem(format!("a child of tree node {} is missing", node.index)),
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, line: &Line, index: u64) -> Result<Option<Node>, Error> {
+        match line.node(index) {
+            Err(Error::Corrupt(text)) => {
+                self.problem(format!("damaged: {text}"));
+                Ok(None)
+            }
+            node => node,
+        }
+    }
+
+    fn check_block(&mut self, line: &Line, node: &Node, shared: u64) -> Result<(), Error> {
+        let index = node.index / 2;
+        if index < shared {
+            return Ok(());
+        }
+        let expected = line.is_signed() && self.core.bitfield.read().get(index);
+        match line.block(index)? {
+            Some(block) => {
+                self.report.blocks += 1;
+                self.report.bytes += block.len() as u64;
+                if Node::leaf(node.index, &block) != *node {
+                    self.problem(format!("block {index} has another hash than its tree node"));
+                }
+                if !expected && line.is_signed() {
+                    self.problem(format!("block {index} is there, but not marked so"));
+                }
+            }
+            None if expected => self.problem(format!("block {index} is missing")),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn check_signature(&mut self) {
+        let head = self.core.line.head.read().clone();
+        let auth = self.core.auth.read().clone();
+        if head.length == 0 {
+            return;
+        }
+        let Some(verifier) = &auth.verifier else {
+            return self.problem("there are blocks, but nobody knows who may sign".into());
+        };
+        let own = auth.key_pair.as_ref().is_some_and(|keys| verifier.signs_alone(keys, head.length));
+        if head.signature.is_empty() && own {
+            // Signed when somebody looks.
+            return;
+        }
+        let tree = TreeBatch::new(head, verifier.manifest().prologue);
+        self.report.signatures += 1;
+        if !verifier.verify(&tree, &tree.head.signature) {
+            self.problem("the signature is not valid".into());
+        }
+    }
+
+    /// No block beyond the end.
+    fn check_blocks(&mut self, line: &Line) -> Result<(), Error> {
+        let length = line.head.read().length;
+        let (from, to) = (Table::Block.at(line.pointer, length), Table::Block.end(line.pointer));
+        let beyond = line.read_range(&from, &to)?.len();
+        if beyond > 0 {
+            self.problem(format!("{beyond} blocks are beyond the end"));
+        }
+        if self.core.bitfield.read().find(true, length, u64::MAX).is_some() {
+            self.problem("blocks beyond the end are marked as here".into());
+        }
+        Ok(())
+    }
+}

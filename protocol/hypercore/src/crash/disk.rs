@@ -1,0 +1,259 @@
+//! Files in memory that stop at an operation, and then lose what was not synchronised.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redb::{Builder, Database, StorageBackend};
+
+use crate::Error;
+use crate::storage::{Directory, LogFile, initialise};
+
+/// What happens to writes that were made but not synchronised.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Loss {
+    /// They are there: only the process died.
+    Nothing,
+    /// They are gone.
+    Everything,
+    /// Some are there, some not, some in part, in any order.
+    Some,
+}
+
+const SECTOR: usize = 512;
+
+#[derive(Clone, Default)]
+struct SimFile {
+    synced: Vec<u8>,
+    now: Vec<u8>,
+    /// Since the last synchronisation: where, and what; or a new length.
+    pending: Vec<(u64, Result<Vec<u8>, u64>)>,
+}
+
+impl SimFile {
+    fn apply(bytes: &mut Vec<u8>, at: u64, data: &[u8]) {
+        let end = at as usize + data.len();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[at as usize..end].copy_from_slice(data);
+    }
+
+    fn write(&mut self, at: u64, data: &[u8]) {
+        Self::apply(&mut self.now, at, data);
+        self.pending.push((at, Ok(data.to_vec())));
+    }
+
+    fn set_len(&mut self, length: u64) {
+        self.now.resize(length as usize, 0);
+        self.pending.push((0, Err(length)));
+    }
+
+    fn sync(&mut self) {
+        self.synced.clone_from(&self.now);
+        self.pending.clear();
+    }
+
+    fn after_crash(&self, random: &mut impl FnMut() -> u64, loss: Loss) -> Vec<u8> {
+        match loss {
+            Loss::Nothing => return self.now.clone(),
+            Loss::Everything => return self.synced.clone(),
+            Loss::Some => {}
+        }
+        let mut bytes = self.synced.clone();
+        for (at, change) in &self.pending {
+            match change {
+                // A file system keeps the lengths in order.
+                Err(length) => bytes.resize(*length as usize, 0),
+                Ok(data) => {
+                    for (sector, data) in data.chunks(SECTOR).enumerate() {
+                        if random() % 2 == 0 {
+                            Self::apply(&mut bytes, at + (sector * SECTOR) as u64, data);
+                        }
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct SimDisk {
+    state: Mutex<DiskState>,
+}
+
+struct DiskState {
+    files: BTreeMap<String, SimFile>,
+    /// Whose removal may not have reached the disk.
+    removed: BTreeMap<String, SimFile>,
+    operations: u64,
+    cut: u64,
+}
+
+impl std::fmt::Debug for DiskState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} operations", self.operations)
+    }
+}
+
+impl SimDisk {
+    /// With these files, until operation `cut`.
+    pub(super) fn new(files: Vec<(String, Vec<u8>)>, cut: u64) -> Arc<Self> {
+        let file = |(name, bytes): (String, Vec<u8>)| {
+            (name, SimFile { synced: bytes.clone(), now: bytes, pending: Vec::new() })
+        };
+        let files = files.into_iter().map(file).collect();
+        let state = DiskState { files, removed: BTreeMap::new(), operations: 0, cut };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    pub(super) fn operations(&self) -> u64 {
+        self.state.lock().operations
+    }
+
+    /// The files that are there when the machine starts again.
+    pub(super) fn after_crash(&self, seed: u64, loss: Loss) -> Vec<(String, Vec<u8>)> {
+        let mut seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed >> 20
+        };
+        let state = self.state.lock();
+        let mut left = Vec::new();
+        for (name, file) in &state.files {
+            left.push((name.clone(), file.after_crash(&mut random, loss)));
+        }
+        for (name, file) in &state.removed {
+            if matches!(loss, Loss::Everything) || random() % 2 == 0 {
+                left.push((name.clone(), file.synced.clone()));
+            }
+        }
+        left
+    }
+
+    /// One more operation that changes something; the one at which the power fails is made in part.
+    fn change(&self, name: &str, change: impl FnOnce(&mut SimFile)) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let (at, cut) = (state.operations, state.cut);
+        state.operations += 1;
+        if at >= cut {
+            return Err(io::Error::other("the power failed"));
+        }
+        change(state.files.entry(name.into()).or_default());
+        Ok(())
+    }
+
+    fn look<T>(&self, name: &str, read: impl FnOnce(&[u8]) -> T) -> T {
+        let state = self.state.lock();
+        read(state.files.get(name).map_or(&[], |file| &file.now))
+    }
+}
+
+#[derive(Debug)]
+struct DatabaseFile(Arc<SimDisk>, &'static str);
+
+const NEW_DATABASE: &str = "database.new";
+const DATABASE: &str = "database";
+
+impl StorageBackend for DatabaseFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.look(self.1, |bytes| bytes.len() as u64))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.look(self.1, |bytes| {
+            let range = offset as usize..offset as usize + out.len();
+            out.copy_from_slice(bytes.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.change(self.1, |file| file.set_len(length))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.change(self.1, SimFile::sync)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.change(self.1, |file| file.write(offset, data))
+    }
+}
+
+struct SimLog(Arc<SimDisk>, String);
+
+impl LogFile for SimLog {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.change(&self.1, |file| file.write(file.now.len() as u64, bytes))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.change(&self.1, SimFile::sync)
+    }
+}
+
+fn name(log: u64) -> String {
+    format!("log-{log}")
+}
+
+impl Directory for Arc<SimDisk> {
+    fn database(&self) -> Result<Database, Error> {
+        let open = |name| -> Result<Database, Error> {
+            let mut builder = Builder::new();
+            builder.set_cache_size(1 << 20);
+            let made = builder.create_with_backend(DatabaseFile(self.clone(), name));
+            made.map_err(|error| io::Error::other(error).into())
+        };
+        // As in a folder: made under another name first.
+        if !self.state.lock().files.contains_key(DATABASE) {
+            self.state.lock().files.remove(NEW_DATABASE);
+            initialise(&open(NEW_DATABASE)?)?;
+            self.change(NEW_DATABASE, |_| ())?;
+            let mut state = self.state.lock();
+            if let Some(file) = state.files.remove(NEW_DATABASE) {
+                state.files.insert(DATABASE.into(), file);
+            }
+        }
+        open(DATABASE)
+    }
+
+    fn logs(&self) -> io::Result<Vec<u64>> {
+        let state = self.state.lock();
+        let mut logs: Vec<u64> =
+            state.files.keys().filter_map(|name| name.strip_prefix("log-")?.parse().ok()).collect();
+        logs.sort_unstable();
+        Ok(logs)
+    }
+
+    fn read(&self, log: u64) -> io::Result<Vec<u8>> {
+        Ok(self.look(&name(log), <[u8]>::to_vec))
+    }
+
+    fn create(&self, log: u64) -> io::Result<Arc<dyn LogFile>> {
+        self.change(&name(log), |_| ())?;
+        self.open(log)
+    }
+
+    fn open(&self, log: u64) -> io::Result<Arc<dyn LogFile>> {
+        Ok(Arc::new(SimLog(self.clone(), name(log))))
+    }
+
+    fn cut(&self, log: u64, length: u64) -> io::Result<()> {
+        self.change(&name(log), |file| file.set_len(length))?;
+        self.change(&name(log), SimFile::sync)
+    }
+
+    fn remove(&self, log: u64) -> io::Result<()> {
+        self.change(&name(log), |_| ())?;
+        let mut state = self.state.lock();
+        if let Some(file) = state.files.remove(&name(log)) {
+            state.removed.insert(name(log), file);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! The file operations of a store are cut at every point of a workload, and what is left is opened again.
+
+mod disk;
+mod workload;
+
+use std::sync::Arc;
+
+use disk::{Loss, SimDisk};
+use workload::{State, Workload};
+
+use crate::storage::Disk;
+use crate::store::{Durability, Store};
+
+/// So small that a workload brings its log into the B-tree many times.
+const MEMORY: usize = 3000;
+
+fn open(disk: &Arc<SimDisk>) -> Result<Store, crate::Error> {
+    Store::on_synced_by_hand(Box::new(Disk::on(Box::new(disk.clone()), MEMORY)?))
+}
+
+/// How many operations on files the whole workload makes.
+fn operations(seed: u64) -> u64 {
+    let disk = SimDisk::new(Vec::new(), u64::MAX);
+    let mut workload = Workload::new(seed);
+    workload.run(&open(&disk).expect("opens"));
+    assert_eq!(workload.failed, None, "without a cut nothing fails");
+    disk.operations()
+}
+
+/// Runs the workload until operation `cut`, then loses what was not synchronised.
+fn cut(seed: u64, cut: u64, loss: Loss) {
+    let context = format!("seed {seed}, cut at operation {cut}, {loss:?}");
+    let disk = SimDisk::new(Vec::new(), cut);
+    let mut workload = Workload::new(seed);
+    if let Ok(store) = open(&disk) {
+        workload.run(&store);
+    }
+    let disk = SimDisk::new(disk.after_crash(seed ^ cut, loss), u64::MAX);
+    let store = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let state = State::of(&store).unwrap_or_else(|error| panic!("{context}: {error}"));
+    // One of the states after what was announced, and before what was cut: nothing announced is lost, nothing is half done.
+    let possible = &workload.history[workload.announced..];
+    assert!(possible.contains(&state), "{context}: {state:?} is none of {possible:?}");
+    let report = store.check(|_| ()).expect("readable");
+    assert!(report.is_whole(), "{context}: {report:?}");
+    // And it goes on.
+    let mut more = Workload::new(seed + 1);
+    more.steps = 10;
+    more.run(&store);
+    assert_eq!(more.failed, None, "{context}");
+    let state = State::of(&store).expect("readable");
+    drop(store);
+    let store = open(&disk).unwrap_or_else(|error| panic!("{context}: again: {error}"));
+    assert_eq!(State::of(&store).expect("readable"), state, "{context}: again");
+    assert!(store.check(|_| ()).expect("readable").is_whole(), "{context}: again");
+}
+
+#[test]
+fn a_store_cut_at_any_operation_opens_with_all_that_was_announced() {
+    let all = operations(1);
+    assert!(all > 200, "{all} operations");
+    for at in 0..all {
+        let losses = [Loss::Nothing, Loss::Everything, Loss::Some];
+        // Every cut once, with one kind of loss after the other.
+        cut(1, at, losses[(at % 3) as usize]);
+    }
+}
+
+#[test]
+fn a_store_that_was_killed_has_all_that_was_written() {
+    let all = operations(2);
+    for at in (0..all).step_by(11) {
+        let disk = SimDisk::new(Vec::new(), at);
+        let mut workload = Workload::new(2);
+        if let Ok(store) = open(&disk) {
+            workload.run(&store);
+        }
+        let disk = SimDisk::new(disk.after_crash(at, Loss::Nothing), u64::MAX);
+        let state = State::of(&open(&disk).expect("opens")).expect("readable");
+        // The last step may have been written and have failed behind that; no other can be missing.
+        let last = &workload.history[workload.history.len().saturating_sub(2)..];
+        assert!(last.contains(&state), "cut at {at}");
+    }
+}
+
+#[test]
+fn the_durable_mode_is_as_strict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut workload = Workload::new(3);
+    let store = Store::open(folder.path(), Durability::Disk).expect("opens");
+    workload.run(&store);
+    assert!(matches!(Store::open(folder.path(), Durability::Disk), Err(crate::Error::InUse)));
+    let state = State::of(&store).expect("readable");
+    drop(store);
+    let store = Store::open(folder.path(), Durability::Disk).expect("opens again");
+    assert_eq!(State::of(&store).expect("readable"), state);
+    assert!(store.check(|_| ()).expect("readable").is_whole());
+}
