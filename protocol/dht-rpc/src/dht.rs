@@ -192,6 +192,11 @@ impl Dht {
         self.inner.with(|core, _| core.nat.addr().filter(|_| !core.io.firewalled)).filter(|addr| addr.port() == port)
     }
 
+    /// Whether our NAT seems to give every partner another port: nodes agree on our host, not on our port.
+    pub fn randomized(&self) -> bool {
+        self.inner.with(|core, _| core.nat.host().is_some() && core.nat.port() == 0)
+    }
+
     /// One of the sockets; `None` after the node was destroyed.
     pub fn socket(&self, id: SocketId) -> Option<UdxSocket> {
         self.inner.socket(id)

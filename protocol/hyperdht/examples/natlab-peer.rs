@@ -61,7 +61,7 @@ async fn server(dht: &Dht) -> Result<()> {
     };
     let server = dht.create_server(ServerOptions {
         share_local_address: wanted("LOCAL"),
-        relay_through: relays()?,
+        relay_through: relays()?.into(),
         ..ServerOptions::default()
     });
     let key: String = keys.public_key.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,6 +1,6 @@
 //! Keeps a server known: at the three nodes closest to its key, which forward handshakes to it.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// After so many times the server announces itself anew: about five minutes.
 const PINGS: u32 = 100;
 
+/// Nodes that are remembered to have been asked: what one stored it forgets after at most 27 minutes, about five announces.
+const MAX_ASKED: usize = 6 * RELAYS;
+
 /// Announces one server, again and again.
 pub(crate) struct Announcer {
     dht: Arc<Inner>,
@@ -42,6 +45,8 @@ struct State {
     generations: [HashSet<SocketAddrV4>; 3],
     /// Nodes that an announce is on its way to; they may have stored it.
     storing: Vec<SocketAddrV4>,
+    /// All nodes that were asked to store the announce lately, whatever they answered; the last ones are at the end.
+    asked: VecDeque<SocketAddrV4>,
     closest: Vec<SocketAddrV4>,
 }
 
@@ -65,6 +70,11 @@ impl Announcer {
         self.state.lock().generations.iter().any(|nodes| nodes.contains(&node))
     }
 
+    /// Whether this node may know the server, and so has a reason to forward to it.
+    pub(crate) fn may_forward(&self, node: SocketAddrV4) -> bool {
+        self.state.lock().asked.contains(&node)
+    }
+
     /// Announces now rather than in its time: the network has changed.
     pub(crate) fn refresh(&self) {
         self.refresh.notify_one();
@@ -86,7 +96,16 @@ impl Announcer {
         query.finish().await;
 
         let record = self.record();
-        self.state.lock().storing = query.closest_replies().iter().take(RELAYS).map(|reply| reply.from).collect();
+        {
+            let state = &mut *self.state.lock();
+            state.storing = query.closest_replies().iter().take(RELAYS).map(|reply| reply.from).collect();
+            for node in state.storing.clone() {
+                state.asked.retain(|asked| *asked != node);
+                state.asked.push_back(node);
+            }
+            let forgotten = state.asked.len().saturating_sub(MAX_ASKED);
+            state.asked.drain(..forgotten);
+        }
         let commits = query.closest_replies().iter().take(RELAYS).filter_map(|reply| {
             let commit = announce_at(&self.dht, reply, self.target, &self.keys, &record, 0)?;
             Some(async move { commit.await.is_ok().then_some(reply) })

@@ -60,6 +60,7 @@ pub mod signatures;
 mod socket_pool;
 mod storage;
 pub mod testnet;
+mod unproven;
 
 pub use addresses::{is_bogon, is_private, is_reserved, match_address};
 pub use cache::CacheOptions;
@@ -70,8 +71,9 @@ pub use error::{ConnectError, ListenError, QueryError};
 pub use handshakes::MAX_HANDSHAKES;
 pub use holepunch::{HolepunchHook, PunchError, PunchStats, PunchView};
 pub use queries::{AnnounceOptions, Found, FoundPeer, Lookup, MutableValue};
-pub use relay::RelayStats;
+pub use relay::{RelayStats, Relays};
 pub use routes::MAX_KEPT_SOCKETS;
 pub use server::{ACCEPT_BACKLOG, Firewall, Server, ServerOptions};
 pub use socket_pool::MAX_POOL_SOCKETS;
 pub use storage::{MAX_LOOKUP_RECORDS, MAX_VALUE, StorageOptions};
+pub use unproven::MAX_UNPROVEN_PER_HOST;

@@ -51,6 +51,34 @@ pub struct RelayStats {
     pub upgrades: u64,
 }
 
+/// Keys of blind relays that a server meets its clients at: a list, or a choice that is made anew for each client. The default is
+/// none.
+#[derive(Clone, Default)]
+pub struct Relays(Option<Arc<dyn Fn() -> Vec<[u8; 32]> + Send + Sync>>);
+
+impl Relays {
+    /// Those that `choose` gives when a client comes; it must not take long.
+    pub fn choose(choose: impl Fn() -> Vec<[u8; 32]> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(choose)))
+    }
+
+    pub(crate) fn keys(&self) -> Vec<[u8; 32]> {
+        self.0.as_ref().map(|choose| choose()).unwrap_or_default()
+    }
+}
+
+impl From<Vec<[u8; 32]>> for Relays {
+    fn from(keys: Vec<[u8; 32]>) -> Self {
+        Self::choose(move || keys.clone())
+    }
+}
+
+impl std::fmt::Debug for Relays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Relays").field(&self.0.is_some()).finish()
+    }
+}
+
 /// A direct way: from which socket to which address, with a hold on a socket of the pool.
 pub(crate) type Direct = (UdxSocket, SocketAddr, Option<Arc<PoolSocket>>);
 

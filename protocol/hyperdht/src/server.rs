@@ -1,6 +1,6 @@
 //! Servers: peers that others connect to by their key.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +22,11 @@ use crate::handshakes::{Handshakes, Known, Outcome, Slot};
 use crate::holepunch::{HolepunchHook, Responder, Serving};
 use crate::messages::{Handshake, Holepunch, HolepunchInfo, Mode, NoisePayload, PeerRecord, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
-use crate::relay::{self, Direct, Meeting, Opened, Place};
+use crate::relay::{self, Direct, Meeting, Opened, Place, Relays};
 use crate::routes;
 use crate::secure_payload::SecurePayload;
 use crate::socket_pool::PoolSocket;
+use crate::unproven::Unproven;
 
 /// How long a client has to write to its stream after the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,9 +48,9 @@ pub struct ServerOptions {
     pub holepunch: Option<HolepunchHook>,
     /// Keeps the route of a connection for later ones, when the client does so too; see [`ConnectOptions`](crate::ConnectOptions).
     pub reusable_socket: bool,
-    /// Keys of blind relays, one of which is picked for each client to meet it at while a direct way is being opened. A client
-    /// that wants a relay is met at its one otherwise.
-    pub relay_through: Vec<[u8; 32]>,
+    /// Blind relays, one of which is picked for each client to meet it at while a direct way is being opened. A client that wants
+    /// a relay is met at its one otherwise.
+    pub relay_through: Relays,
     /// Takes the connections, instead of [`Server::accept`].
     pub pool: Option<ConnectionPool>,
 }
@@ -61,7 +62,7 @@ impl Default for ServerOptions {
             share_local_address: true,
             holepunch: None,
             reusable_socket: false,
-            relay_through: Vec::new(),
+            relay_through: Relays::default(),
             pool: None,
         }
     }
@@ -127,6 +128,7 @@ impl Server {
                 keys,
                 target,
                 handshakes: Mutex::default(),
+                unproven: Mutex::default(),
                 connections: Mutex::new(Some(connections)),
                 stopped: self.closed.clone(),
             });
@@ -201,6 +203,7 @@ pub(crate) struct Listening {
     target: NodeId,
     announcer: Announcer,
     handshakes: Mutex<Handshakes>,
+    unproven: Mutex<Unproven>,
     connections: Mutex<Option<mpsc::Sender<Connection>>>,
     stopped: watch::Sender<bool>,
 }
@@ -210,6 +213,8 @@ struct Prepared {
     stream: UdxStream,
     session: Session,
     remote_id: u32,
+    /// The host that the client says it is at.
+    host: Ipv4Addr,
     /// Whether both sides keep the route for later connections.
     reusable: bool,
     /// Where to write to; otherwise the client writes first.
@@ -251,6 +256,12 @@ impl Listening {
         if message.noise.is_empty() {
             return;
         }
+        // Only nodes that we are announced at forward to us. Others make something up, at the cost of whom they name.
+        let forwarded = matches!(message.mode, Mode::FromRelay | Mode::FromSecondRelay);
+        if forwarded && !self.announcer.may_forward(request.from()) {
+            tracing::debug!(from = %request.from(), "handshake from a node that does not know us");
+            return;
+        }
         // This must come before any waiting: a repeated handshake must find the first one.
         let Some(known) = self.handshakes.lock().slot(message.noise, now()) else { return };
         let route = Route { mode: message.mode, peer: message.peer_address, relay: message.relay_address };
@@ -279,16 +290,22 @@ impl Listening {
 
     async fn serve(&self, slot: &Slot, noise: &[u8], route: Route, request: &IncomingRequest) {
         let mut handshake = NoiseWrap::responder(self.keys.clone());
-        let remote = match handshake.recv(noise) {
-            Ok(remote) => remote,
-            Err(error) => {
-                tracing::debug!(from = %request.from(), %error, "bad handshake");
-                route.answer(request, slot, &Outcome::Ignored);
-                slot.outcome.send_replace(Some(Outcome::Ignored));
-                // Anybody can make these up: they must not take the place of those who have our key.
-                self.handshakes.lock().forget(slot);
-                return;
-            }
+        let host = *route.peer.unwrap_or(request.from()).ip();
+        let received = if self.unproven.lock().has_room(host, now()) {
+            handshake
+                .recv(noise)
+                .inspect_err(|error| tracing::debug!(from = %request.from(), %error, "bad handshake"))
+                .ok()
+        } else {
+            tracing::debug!(%host, "too many clients of one host are awaited");
+            None
+        };
+        let Some(remote) = received else {
+            route.answer(request, slot, &Outcome::Ignored);
+            slot.outcome.send_replace(Some(Outcome::Ignored));
+            // Anybody can make these up: they must not take the place of others.
+            self.handshakes.lock().forget(slot);
+            return;
         };
         let (outcome, prepared) = match self.prepare(slot, handshake, &remote, route, request) {
             Some((reply, prepared)) => (Outcome::Reply(reply.into()), prepared),
@@ -322,7 +339,7 @@ impl Listening {
         let own = self.dht.rpc.remote_address();
         let local = if self.options.share_local_address { self.dht.local_addresses() } else { Vec::new() };
         let relay_addresses = self.announcer.relay_addresses();
-        let meeting = Meeting::pick(&self.options.relay_through, &mut self.dht.state.lock().rng);
+        let meeting = Meeting::pick(&self.options.relay_through.keys(), &mut self.dht.state.lock().rng);
         let mut payload = NoisePayload {
             holepunch: own.is_none().then(|| HolepunchInfo { id: slot.id as u64, relays: self.announcer.relays() }),
             addresses4: own.into_iter().chain(local.iter().copied()).collect(),
@@ -375,12 +392,15 @@ impl Listening {
         // Who can be written to at once needs no relay, on either side.
         let needs_relay = connect_to.is_none() && own.is_none();
         let meeting = meeting.or(Meeting::invited(remote.relay_through)).filter(|_| needs_relay);
-        Some((reply, Some(Prepared { stream, session, remote_id, reusable, connect_to, serving, meeting })))
+        let host = *client.ip();
+        Some((reply, Some(Prepared { stream, session, remote_id, host, reusable, connect_to, serving, meeting })))
     }
 
     /// Connects the stream, once it is known where to, and hands it to whoever accepts.
     async fn connect(&self, prepared: Prepared) {
-        let Prepared { stream, session, remote_id, reusable, connect_to, serving, meeting } = prepared;
+        let Prepared { stream, session, remote_id, host, reusable, connect_to, serving, meeting } = prepared;
+        let written_to = connect_to.is_some();
+        let awaited = Arc::new(());
         let mut stopped = self.stopped.subscribe();
         let opened = match connect_to {
             Some((socket, addr)) => {
@@ -389,6 +409,8 @@ impl Listening {
                 Opened::Direct((socket, SocketAddr::V4(addr), pooled))
             }
             None => {
+                let awaited = Arc::downgrade(&awaited);
+                self.unproven.lock().add(host, Box::new(move || awaited.upgrade().is_none()), now());
                 let place = Place::default();
                 let relayed = meeting.map(|meeting| meeting.meet(&self.dht, stream.id(), &place));
                 let direct = Box::pin(await_client(self.dht.clone(), stream.downgrade(), serving, place));
@@ -419,6 +441,12 @@ impl Listening {
         }
         let options = secret_stream::Options { keep_alive: self.dht.keep_alive, ..secret_stream::Options::default() };
         let connection = SecretStream::from_session(stream, session, self.keys.public_key, options);
+        drop(awaited);
+        if written_to {
+            let (monitor, stream) = (connection.monitor(), connection.transport().downgrade());
+            let settled = move || monitor.raw_bytes_read() > 0 || stream.upgrade().is_none();
+            self.unproven.lock().add(host, Box::new(settled), now());
+        }
         if let Some(pool) = &self.options.pool {
             pool.attach(connection);
             return;

@@ -205,6 +205,31 @@ async fn a_hole_that_was_refused_meanwhile_is_still_one() {
     assert_eq!((pair.server_node.punch_stats().random, pair.server_node.punch_stats().refused), (1, 1));
 }
 
+/// Somebody writes to all ports of the client, without a pause.
+#[tokio::test(start_paused = true)]
+async fn probes_of_strangers_open_no_way() {
+    let mut world = World::new(21, 12).await;
+    let mut nats = Nats::new(21);
+    nats.add(Kind::Cone, NAT_B, &[HOST_B]);
+    world.net.set_middlebox(nats);
+    let (client, server_node) = (world.firewalled_node(OPEN).await, world.node(HOST_B).await);
+    let (server, key) = listen(&server_node, ServerOptions::default()).await;
+    let stranger = world.nodes[5].rpc().udx().bind("0.0.0.0:0".parse().expect("address")).expect("bound");
+    let noise = tokio::spawn(async move {
+        loop {
+            for port in 49_152..49_184 {
+                // One that does not leave is no loss.
+                let _ = stranger.try_send_to(&[0], (OPEN, port).into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let pair = Pair { world, client, server_node, server, key };
+    let (here, ..) = meet(&pair, ConnectOptions::default()).await;
+    assert_eq!(here.transport().remote_addr().map(|addr| addr.ip()), Some(NAT_B.into()));
+    noise.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_random_peers_give_up_at_once() {
     let symmetric = Place::Behind(Kind::Symmetric);

@@ -3,17 +3,20 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{World, listen, talk};
-use dht_rpc::message::{Request, Response};
-use hyperdht::ServerOptions;
+use dht_rpc::message::{Message, Request, Response};
 use hyperdht::constants::command;
 use hyperdht::messages::{Handshake, Holepunch, Mode};
+use hyperdht::{ConnectOptions, ServerOptions};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use tokio::time::timeout;
 use udx::Udx;
+use udx::network::sim::SimPacket;
 
 const ALICE: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
 const BOB: Ipv4Addr = Ipv4Addr::new(47, 1, 1, 1);
@@ -109,4 +112,27 @@ async fn a_node_that_lies_about_handshakes_does_not_keep_peers_apart() {
     let options = hyperdht::ConnectOptions { relay_addresses, ..hyperdht::ConnectOptions::default() };
     let (connection, accepted) = tokio::join!(bob.connect(key, options), server.accept());
     assert!(connection.is_ok() && accepted.is_some());
+}
+
+/// A client that can be reached is written to at the address that its handshake names: a stranger must not choose whom.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_from_a_node_that_does_not_know_the_server_is_ignored() {
+    let mut world = World::new(3, 6).await;
+    let (alice, bob) = (world.node(ALICE).await, world.node(BOB).await);
+    let (server, key) = listen(&alice, ServerOptions::default()).await;
+    world.net.set_middlebox(|_, packet: &mut SimPacket| {
+        let is_handshake = match Message::decode(&Bytes::copy_from_slice(&packet.data)) {
+            Some(Message::Request(request)) => !request.internal && request.command == command::PEER_HANDSHAKE,
+            _ => false,
+        };
+        if is_handshake && packet.destination.ip() == ALICE {
+            packet.source.set_ip(MALLORY.into());
+        }
+        true
+    });
+    let refused = bob.connect(key, ConnectOptions::default()).await;
+    assert_eq!(refused.err().map(|error| error.code()), Some("PEER_CONNECTION_FAILED"));
+    assert!(timeout(Duration::from_secs(20), server.accept()).await.is_err(), "nobody came");
+    world.net.set_middlebox(|_, _: &mut SimPacket| true);
+    talk(&bob, &server, key).await;
 }

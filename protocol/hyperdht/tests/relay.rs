@@ -95,7 +95,7 @@ fn never() -> Option<HolepunchHook> {
 async fn two_symmetric_peers_meet_at_the_relay_that_either_wants() {
     for (seed, server_wants, client_wants) in [(1, false, true), (2, true, false), (3, true, true)] {
         let trio = Trio::new(seed, Some(Kind::Symmetric), Kind::Symmetric).await;
-        let options = ServerOptions { relay_through: trio.wants(server_wants), ..ServerOptions::default() };
+        let options = ServerOptions { relay_through: trio.wants(server_wants).into(), ..ServerOptions::default() };
         let (server, key) = trio.serve(options).await;
         let options = ConnectOptions { relay_through: trio.wants(client_wants), ..ConnectOptions::default() };
         let (mut here, mut there) = meet(&trio, &server, key, options).await;
@@ -177,7 +177,7 @@ async fn a_refused_hole_leaves_the_relay() {
 #[tokio::test(start_paused = true)]
 async fn who_can_be_written_to_is_not_met_at_a_relay() {
     let trio = Trio::new(40, None, Kind::Symmetric).await;
-    let options = ServerOptions { relay_through: trio.wants(true), ..ServerOptions::default() };
+    let options = ServerOptions { relay_through: trio.wants(true).into(), ..ServerOptions::default() };
     let (server, key) = trio.serve(options).await;
     let options = ConnectOptions { relay_through: trio.wants(true), ..ConnectOptions::default() };
     let (here, _there) = meet(&trio, &server, key, options).await;

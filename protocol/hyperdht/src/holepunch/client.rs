@@ -1,6 +1,7 @@
 //! The client's side: it asks the server through a node what it is behind, tells what itself is behind, and both punch.
 
 use std::net::SocketAddrV4;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
 const PROBE_PATIENCE: u32 = 2;
 const PROBE_PATIENCE_MIN: Duration = Duration::from_millis(100);
 const PROBE_PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a probe from a host that the server has not named waits for one from a host that it has. A probe is one byte that anybody
+/// can send, and the first one decides where the stream goes; but a NAT with several addresses may write from one that is not known.
+const STRAY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a random punch is put off that cannot be made now, when a relay carries the connection meanwhile; and as much again at
 /// most, at random.
@@ -66,12 +71,26 @@ pub(crate) async fn punch(dht: &Arc<Inner>, target: Target<'_>) -> Result<(Arc<P
         Err(PunchError::Exhausted)
     };
     let hit = async {
-        while let Some(probe) = probes.recv().await {
-            if let Some(socket) = puncher.socket(probe.socket) {
-                return (socket, probe.from);
+        let mut stray = None;
+        let mut patience = pin!(tokio::time::sleep(Duration::ZERO));
+        loop {
+            tokio::select! {
+                Some(probe) = probes.recv() => {
+                    let Some(socket) = puncher.socket(probe.socket) else { continue };
+                    let server = target.server_address.ip() == probe.from.ip();
+                    if server || puncher.remote().addresses().any(|addr| addr.ip() == probe.from.ip()) {
+                        return (socket, probe.from);
+                    }
+                    if stray.is_none() {
+                        patience.as_mut().reset(Instant::now() + STRAY_PATIENCE);
+                        stray = Some((socket, probe.from));
+                    }
+                }
+                () = &mut patience, if stray.is_some() => if let Some(way) = stray.take() {
+                    return way;
+                },
             }
         }
-        std::future::pending().await
     };
     tokio::select! {
         biased;
