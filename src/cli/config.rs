@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use encoding::json::{self, Value};
 
 use super::args::{self, Arguments, FlagValue};
@@ -52,6 +53,8 @@ pub struct PeerConfig {
     pub subnet_bootstrap: Option<String>,
     /// DHT nodes of the peer's network.
     pub dht_bootstrap: Vec<String>,
+    /// Public keys of blind relays to meet peers at that cannot be reached otherwise.
+    pub relay_through: Vec<[u8; 32]>,
     /// DHT nodes of the settlement network.
     pub msb_dht_bootstrap: Vec<String>,
     /// Write the time into the subnet.
@@ -230,6 +233,7 @@ impl PeerConfig {
         let public = || DHT_BOOTSTRAP.map(str::to_owned).to_vec();
         let dht_bootstrap = inputs.nodes("peer-dht-bootstrap")?.unwrap_or_else(public);
         let msb_dht_bootstrap = inputs.nodes("msb-dht-bootstrap")?.unwrap_or_else(public);
+        let relay_through = relays(&inputs.list("relay-through").unwrap_or_default())?;
         let timer = inputs.switch("timer", false);
         let subnet_bootstrap = match subnet_bootstrap {
             Some(text) => Some(
@@ -248,6 +252,7 @@ impl PeerConfig {
             subnet_channel,
             subnet_bootstrap,
             dht_bootstrap,
+            relay_through,
             msb_dht_bootstrap,
             timer,
             sidechannels,
@@ -445,6 +450,13 @@ fn not_a_key(source: &str, text: &str) -> Failure {
 fn key(text: &str) -> Option<String> {
     let text = json::trim(text).to_lowercase();
     (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
+}
+
+/// The keys of `--relay-through`.
+fn relays(list: &[String]) -> Result<Vec<[u8; 32]>, Failure> {
+    let key = |text: &String| HEXLOWER.decode(key(text)?.as_bytes()).ok()?.try_into().ok();
+    let wrong = || Failure::usage("Invalid --relay-through. Provide 32-byte hex keys (64 chars).");
+    list.iter().map(|text| key(text).ok_or_else(wrong)).collect()
 }
 
 /// `HOST:PORT`, or `IP@HOST:PORT` where the address of the host is known.

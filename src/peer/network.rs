@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crypto::KeyPair;
 use hyperdht::{BootstrapNode, DhtOptions};
-use hyperswarm::{JoinOptions, Swarm, SwarmError, SwarmOptions};
+use hyperswarm::{JoinOptions, RelayThrough, Swarm, SwarmError, SwarmOptions};
 use protomux::{Channel, ChannelEvent, ChannelOptions, Mux, PairStream, Sender};
 
 use crate::sidechannel::Network;
@@ -24,6 +24,8 @@ pub struct NetworkOptions {
     pub bootstrap: Vec<BootstrapNode>,
     /// The address that it binds.
     pub host: Ipv4Addr,
+    /// Public keys of blind relays that it meets peers at which it cannot reach otherwise.
+    pub relay_through: Vec<[u8; 32]>,
     /// The port that it binds; another if it is taken, any if it is 0.
     pub port: u16,
 }
@@ -32,7 +34,7 @@ impl NetworkOptions {
     /// A peer that begins with these nodes, and is as reachable as it can be.
     pub fn new(key_pair: KeyPair, bootstrap: Vec<BootstrapNode>) -> NetworkOptions {
         let default = DhtOptions::default();
-        NetworkOptions { key_pair, bootstrap, host: default.host, port: default.port }
+        NetworkOptions { key_pair, bootstrap, host: default.host, relay_through: Vec::new(), port: default.port }
     }
 }
 
@@ -52,7 +54,9 @@ impl SwarmNetwork {
             port: options.port,
             ..DhtOptions::default()
         };
-        let options = SwarmOptions { key_pair: Some(options.key_pair), dht_options, ..SwarmOptions::default() };
+        let relay_through = (!options.relay_through.is_empty()).then_some(RelayThrough::Keys(options.relay_through));
+        let options =
+            SwarmOptions { key_pair: Some(options.key_pair), dht_options, relay_through, ..SwarmOptions::default() };
         Ok(SwarmNetwork(Swarm::new(options).await?))
     }
 

@@ -40,7 +40,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Connect, then call [`Core::opened`] or [`Core::closed`].
-    Connect { id: LinkId, key: Key, relay_addresses: Vec<SocketAddrV4> },
+    Connect { id: LinkId, key: Key, relay_addresses: Vec<SocketAddrV4>, force_relaying: bool },
     /// Give up this attempt. It is forgotten already.
     Cancel { id: LinkId },
     /// Destroy this connection, then call [`Core::closed`] if it was handed out.
@@ -305,6 +305,15 @@ impl Core {
         true
     }
 
+    /// The attempt failed for want of a way that a relay would give: the next one asks for it, and comes soon.
+    pub(crate) fn force_relaying(&mut self, id: LinkId) {
+        let key = self.links.get(&id).map(|link| link.key);
+        if let Some(peer) = key.and_then(|key| self.peers.get_mut(&key)) {
+            peer.force_relaying = true;
+            peer.attempts = 0;
+        }
+    }
+
     /// An attempt failed, or a connection closed.
     pub(crate) fn closed(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.links.remove(&id) else {
@@ -493,7 +502,15 @@ impl Core {
 
     /// Whether there may be another outgoing connection.
     fn has_room(&self) -> bool {
-        self.by_key.len() < self.limits.max_peers && self.client_connections < self.limits.max_client_connections
+        // Peers that were asked for by key need places too.
+        let share = match self.explicit.len() {
+            0 => 1,
+            1 => 2,
+            2 | 3 => 3,
+            _ => 4,
+        };
+        self.by_key.len().saturating_mul(share) < self.limits.max_peers
+            && self.client_connections < self.limits.max_client_connections
     }
 
     /// Whether no flush has anything to wait for: nothing is attempted, and nothing more would be.
@@ -515,14 +532,14 @@ impl Core {
             return self.forget_if_idle(&key);
         }
         let Some(peer) = self.peers.get(&key) else { return };
-        let relay_addresses = peer.relay_addresses.clone();
+        let (relay_addresses, force_relaying) = (peer.relay_addresses.clone(), peer.force_relaying);
         let id = self.next_id();
         self.links.insert(id, Link { key, outgoing: true, open: false, keep_alive_when_open: false });
         self.by_key.insert(key, id);
         self.connecting += 1;
         self.client_connections += 1;
         self.stats.client_attempted += 1;
-        self.actions.push_back(Action::Connect { id, key, relay_addresses });
+        self.actions.push_back(Action::Connect { id, key, relay_addresses, force_relaying });
         self.actions.push_back(Action::Update);
     }
 

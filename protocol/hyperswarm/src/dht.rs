@@ -4,12 +4,14 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use crypto::KeyPair;
-use hyperdht::{AnnounceOptions, ConnectOptions, Connection, Dht, Server as DhtServer, ServerOptions};
+use hyperdht::{
+    AnnounceOptions, ConnectError, ConnectOptions, Connection, Dht, Relays, Server as DhtServer, ServerOptions,
+};
 use secret_stream::Monitor;
 use tokio::sync::{mpsc, watch};
 use udx::WeakUdxStream;
 
-use crate::network::{FoundPeer, Link, Network, NetworkError, QueryKind, RefusePeer, Server, TopicQuery};
+use crate::network::{FoundPeer, Link, Network, NetworkError, QueryKind, RefusePeer, RelayKeys, Server, TopicQuery};
 
 impl Network for Dht {
     type Connection = Connection;
@@ -30,15 +32,34 @@ impl Network for Dht {
         &self,
         remote_public_key: [u8; 32],
         relay_addresses: Vec<SocketAddrV4>,
+        relay_through: Vec<[u8; 32]>,
         key_pair: KeyPair,
     ) -> Result<Connection, NetworkError> {
-        let options = ConnectOptions { key_pair: Some(key_pair), relay_addresses, ..ConnectOptions::default() };
+        let options =
+            ConnectOptions { key_pair: Some(key_pair), relay_addresses, relay_through, ..ConnectOptions::default() };
         Ok(Self::connect(self, remote_public_key, options).await?)
     }
 
-    async fn listen(&self, key_pair: KeyPair, refuse: RefusePeer) -> Result<DhtServer, NetworkError> {
+    fn needs_relay(error: &NetworkError) -> bool {
+        // What JavaScript's swarm takes for that, as its names.
+        let codes = ["HOLEPUNCH_ABORTED", "CANNOT_HOLEPUNCH"];
+        error.downcast_ref::<ConnectError>().is_some_and(|error| codes.contains(&error.code()))
+    }
+
+    fn randomized(&self) -> bool {
+        self.rpc().randomized()
+    }
+
+    async fn listen(
+        &self,
+        key_pair: KeyPair,
+        refuse: RefusePeer,
+        relay_through: RelayKeys,
+    ) -> Result<DhtServer, NetworkError> {
         let firewall: hyperdht::Firewall = Arc::new(move |key, _, _| refuse(key));
-        let server = self.create_server(ServerOptions { firewall: Some(firewall), ..ServerOptions::default() });
+        let relay_through = Relays::choose(move || relay_through());
+        let options = ServerOptions { firewall: Some(firewall), relay_through, ..ServerOptions::default() };
+        let server = self.create_server(options);
         server.listen(key_pair).await?;
         Ok(server)
     }

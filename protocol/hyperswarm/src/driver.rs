@@ -14,7 +14,8 @@ use crate::SwarmError;
 use crate::bans::{Gate, Key, Verdict};
 use crate::core::{Action, Core, LinkId};
 use crate::discovery::Roles;
-use crate::network::{Link, Network, RefusePeer, Server};
+use crate::network::{Link, Network, RefusePeer, RelayKeys, Server};
+use crate::relays::{RelayNeed, RelayThrough};
 use crate::shared::{Shared, SwarmEvent};
 use crate::topics::{Report, Topics};
 
@@ -51,6 +52,8 @@ pub(crate) enum Event<N: Network> {
     },
     Failed {
         id: LinkId,
+        /// A blind relay might help.
+        needs_relay: bool,
     },
     Closed {
         id: LinkId,
@@ -116,6 +119,7 @@ pub(crate) struct Driver<N: Network> {
     /// The network was made for this swarm, and ends with it.
     owns_network: bool,
     key_pair: KeyPair,
+    relays: Option<RelayThrough>,
     gate: Gate,
     core: Core,
     rng: StdRng,
@@ -141,6 +145,7 @@ pub(crate) struct Driver<N: Network> {
 pub(crate) struct Start<C> {
     pub(crate) owns_network: bool,
     pub(crate) key_pair: KeyPair,
+    pub(crate) relays: Option<RelayThrough>,
     pub(crate) gate: Gate,
     pub(crate) core: Core,
     pub(crate) rng: StdRng,
@@ -157,6 +162,7 @@ impl<N: Network> Driver<N> {
             network,
             owns_network: start.owns_network,
             key_pair: start.key_pair,
+            relays: start.relays,
             gate: start.gate,
             core: start.core,
             rng: start.rng,
@@ -269,8 +275,11 @@ impl<N: Network> Driver<N> {
                     link.destroy();
                 }
             }
-            Event::Failed { id } => {
+            Event::Failed { id, needs_relay } => {
                 self.attempts.remove(&id);
+                if needs_relay && self.relays.is_some() {
+                    self.core.force_relaying(id);
+                }
                 self.core.closed(id, now);
             }
             Event::Closed { id } => {
@@ -312,15 +321,17 @@ impl<N: Network> Driver<N> {
     fn act(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Connect { id, key, relay_addresses } => {
+                Action::Connect { id, key, relay_addresses, force_relaying } => {
+                    let need = RelayNeed { forced: force_relaying, randomized: self.network.randomized() };
+                    let relays = self.relays.as_ref().map(|relays| relays.keys(need)).unwrap_or_default();
                     let (network, key_pair, report) =
                         (self.network.clone(), self.key_pair.clone(), self.report.clone());
                     let attempt = self.tasks.spawn(async move {
-                        let event = match network.connect(key, relay_addresses, key_pair).await {
+                        let event = match network.connect(key, relay_addresses, relays, key_pair).await {
                             Ok(connection) => Event::Connected { id, connection },
                             Err(error) => {
                                 tracing::debug!(%error, "attempt failed");
-                                Event::Failed { id }
+                                Event::Failed { id, needs_relay: N::needs_relay(&error) }
                             }
                         };
                         let _ = report.send(event).await;
@@ -390,8 +401,15 @@ impl<N: Network> Driver<N> {
         let (state, receiver) = watch::channel(Listening::Starting);
         let (network, key_pair, refuse) = (self.network.clone(), self.key_pair.clone(), self.refuse());
         let (update, report) = (state.clone(), self.report.clone());
+        let relays: RelayKeys = match self.relays.clone() {
+            None => Arc::new(Vec::new),
+            Some(relays) => {
+                let network = network.clone();
+                Arc::new(move || relays.keys(RelayNeed { forced: false, randomized: network.randomized() }))
+            }
+        };
         self.tasks.spawn(async move {
-            match network.listen(key_pair, refuse).await {
+            match network.listen(key_pair, refuse, relays).await {
                 Ok(server) => {
                     let server = Arc::new(server);
                     update.send_replace(Listening::Ready(server.clone()));

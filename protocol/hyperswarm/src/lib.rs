@@ -44,6 +44,9 @@
 //! one with the greater public key opened, unless one of the two was in use already: then its owner must have lost it, and the
 //! new one replaces it.
 //!
+//! **Relays.** With [`SwarmOptions::relay_through`] a peer to whom no hole can be punched is met at a blind relay at the next attempt,
+//! and while our own NAT is random all peers are. The connection moves to a direct way when one opens.
+//!
 //! **Death.** A peer that vanishes is noticed when UDX gives up, 13 to 18 seconds after it was last heard. One that comes back
 //! before that replaces its dead connection at once.
 //!
@@ -69,6 +72,7 @@ mod flush;
 pub mod network;
 mod peer;
 mod queue;
+mod relays;
 mod retry_timer;
 mod shared;
 mod swarm;
@@ -79,5 +83,6 @@ pub use bans::{Firewall, MAX_BANNED};
 pub use dht::DhtLink;
 pub use error::SwarmError;
 pub use peer::PeerInfo;
+pub use relays::{RelayNeed, RelayThrough};
 pub use shared::SwarmEvent;
 pub use swarm::{Discovery, JoinOptions, Swarm, SwarmOptions};

@@ -16,6 +16,9 @@ pub type NetworkError = Box<dyn Error + Send + Sync>;
 /// Decides at an incoming handshake, by the public key of the peer, whether to ignore it.
 pub type RefusePeer = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
 
+/// Keys of blind relays to meet a peer at that connects now.
+pub type RelayKeys = Arc<dyn Fn() -> Vec<[u8; 32]> + Send + Sync>;
+
 /// A peer that a query found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundPeer {
@@ -54,19 +57,33 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// The handle by which the swarm stays in touch with `connection`.
     fn link(connection: &Self::Connection) -> Self::Link;
 
-    /// Connects to a peer by its key.
+    /// Connects to a peer by its key, through nodes that are known to forward to it, and at one of the blind relays `relay_through`
+    /// while no other way is open.
     fn connect(
         &self,
         remote_public_key: [u8; 32],
         relay_addresses: Vec<SocketAddrV4>,
+        relay_through: Vec<[u8; 32]>,
         key_pair: KeyPair,
     ) -> impl Future<Output = Result<Self::Connection, NetworkError>> + Send;
 
-    /// Lets peers connect to `key_pair`, but those that `refuse` does not want.
+    /// Whether an attempt failed for want of a way that a blind relay would give.
+    fn needs_relay(error: &NetworkError) -> bool {
+        let _ = error;
+        false
+    }
+
+    /// Whether our NAT gives every partner another port.
+    fn randomized(&self) -> bool {
+        false
+    }
+
+    /// Lets peers connect to `key_pair`, but those that `refuse` does not want, and meets them at blind relays of `relay_through`.
     fn listen(
         &self,
         key_pair: KeyPair,
         refuse: RefusePeer,
+        relay_through: RelayKeys,
     ) -> impl Future<Output = Result<Self::Server, NetworkError>> + Send;
 
     /// Runs a query to its end. Gives each peer to `found` as soon as it is seen, and in the end the closest nodes.

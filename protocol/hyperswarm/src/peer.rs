@@ -114,6 +114,8 @@ pub(crate) struct Peer {
     pub(crate) proven: bool,
     /// It was asked for by key, not by topic.
     pub(crate) explicit: bool,
+    /// No hole could be punched to it: a relay must help.
+    pub(crate) force_relaying: bool,
     /// It is on a retry timer.
     pub(crate) waiting: bool,
     /// It is in the queue.
@@ -134,6 +136,7 @@ impl Peer {
             relay_addresses: Vec::new(),
             proven: false,
             explicit: false,
+            force_relaying: false,
             waiting: false,
             queued: false,
             attempts: 0,

@@ -16,6 +16,7 @@ use crate::core::{Core, Limits, Stats};
 use crate::discovery::Roles;
 use crate::driver::{Command, Done, Driver, Start};
 use crate::network::Network;
+use crate::relays::RelayThrough;
 use crate::retry_timer::{self, default_backoffs};
 use crate::shared::{Shared, SwarmEvent};
 use crate::{PeerInfo, SwarmError};
@@ -32,7 +33,8 @@ pub struct SwarmOptions {
     pub dht_options: DhtOptions,
     /// Who we are to other peers. A new key pair if `None`.
     pub key_pair: Option<KeyPair>,
-    /// No outgoing attempts while there are this many connections and attempts. Peers asked for by key do not heed it.
+    /// No outgoing attempts while there are this many connections and attempts. Peers asked for by key do not heed it; while there
+    /// are such, a half (one), a third (two, three) or a quarter of this counts for the others, as in JavaScript since 4.17.
     pub max_peers: usize,
     /// The most outgoing connections and attempts.
     pub max_client_connections: usize,
@@ -42,6 +44,8 @@ pub struct SwarmOptions {
     pub max_parallel: usize,
     /// Who must not connect.
     pub firewall: Option<Firewall>,
+    /// Blind relays for peers that cannot be reached otherwise.
+    pub relay_through: Option<RelayThrough>,
     /// How long closed connections wait for another attempt: short, middle, long, and peers asked for by key that do not answer.
     /// `None`: 1 s, 5 s, 15 s and 10 min, each a little longer at random.
     pub backoffs: Option<[Duration; 4]>,
@@ -62,6 +66,7 @@ impl Default for SwarmOptions {
             max_server_connections: 4096,
             max_parallel: 3,
             firewall: None,
+            relay_through: None,
             backoffs: None,
             jitter: retry_timer::JITTER,
             seed: None,
@@ -184,6 +189,7 @@ impl<N: Network> Swarm<N> {
         let start = Start {
             owns_network,
             key_pair: key_pair.clone(),
+            relays: options.relay_through,
             gate,
             core,
             rng,

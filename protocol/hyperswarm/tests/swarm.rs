@@ -373,6 +373,26 @@ async fn a_swarm_that_starts_without_a_network_joins_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn peers_asked_for_by_key_leave_fewer_places_for_others() {
+    let world = World::new(1);
+    let servers: Vec<_> = (1..=14).map(|id| world.swarm(id, options())).collect();
+    let _apps: Vec<_> = servers.iter().map(App::using).collect();
+    for server in &servers {
+        server.join(TOPIC, SERVER).flushed().await.unwrap();
+    }
+    for (explicit, places) in [(0, 12), (1, 6), (2, 4), (3, 4), (4, 3), (5, 3)] {
+        let client = world.swarm(100, SwarmOptions { max_peers: 12, ..options() });
+        let clients = App::using(&client);
+        // They do not answer.
+        (0..explicit).for_each(|id| client.join_peer([200 + id; 32]));
+        client.join(TOPIC, CLIENT);
+        seconds(60).await;
+        assert_eq!(clients.open().len(), places, "{explicit} by key");
+        client.destroy().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn limits_hold_and_flush_ends_all_the_same() {
     let world = World::new(1);
     let servers: Vec<_> = (1..=8).map(|id| world.swarm(id, options())).collect();

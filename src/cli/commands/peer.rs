@@ -36,7 +36,8 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
     let identity = &key.identity;
 
     let bootstrap = bootstrap_nodes(&config.dht_bootstrap)?;
-    let network = SwarmNetwork::new(NetworkOptions::new(identity.key_pair().clone(), bootstrap)).await;
+    let options = NetworkOptions::new(identity.key_pair().clone(), bootstrap);
+    let network = SwarmNetwork::new(NetworkOptions { relay_through: config.relay_through.clone(), ..options }).await;
     let network = network.map_err(|error| network_failure(&error))?;
     let options = PeerOptions {
         sidechannel: sidechannel_options(&config),

@@ -1,4 +1,5 @@
 //! A network in memory, in tokio's (paused) time, for the tests of the swarm.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crypto::KeyPair;
-use hyperswarm::network::{FoundPeer, Link, Network, NetworkError, QueryKind, RefusePeer, Server, TopicQuery};
+use hyperswarm::network::{
+    FoundPeer, Link, Network, NetworkError, QueryKind, RefusePeer, RelayKeys, Server, TopicQuery,
+};
 use hyperswarm::{PeerInfo, Swarm, SwarmOptions};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -19,6 +22,9 @@ pub(crate) type FakeSwarm = Swarm<World>;
 
 /// The time that a client waits for a server which ignores it.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why peers that are apart do not reach each other.
+const APART: &str = "no hole";
 
 /// Everything there is.
 #[derive(Clone)]
@@ -33,12 +39,17 @@ struct Inner {
     rng: StdRng,
     latency: std::ops::Range<u64>,
     topics: HashMap<[u8; 32], BTreeSet<Key>>,
-    servers: HashMap<Key, (mpsc::UnboundedSender<FakeConnection>, RefusePeer)>,
+    servers: HashMap<Key, (mpsc::UnboundedSender<FakeConnection>, RefusePeer, RelayKeys)>,
     /// Peers that lookups report beside those that are there.
     made_up: Vec<Key>,
     queries: Vec<QueryKind>,
     down: bool,
     hangs: bool,
+    /// Peers reach each other by relays only.
+    apart: bool,
+    randomized: bool,
+    /// The relays of each attempt.
+    relays: Vec<Vec<Key>>,
 }
 
 impl World {
@@ -52,6 +63,9 @@ impl World {
             queries: Vec::new(),
             down: false,
             hangs: false,
+            apart: false,
+            randomized: false,
+            relays: Vec::new(),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -81,6 +95,20 @@ impl World {
         self.inner.lock().hangs = true;
     }
 
+    /// Peers reach each other by relays only.
+    pub(crate) fn set_apart(&self) {
+        self.inner.lock().apart = true;
+    }
+
+    pub(crate) fn set_randomized(&self) {
+        self.inner.lock().randomized = true;
+    }
+
+    /// The relays that each attempt was given.
+    pub(crate) fn relays(&self) -> Vec<Vec<Key>> {
+        self.inner.lock().relays.clone()
+    }
+
     pub(crate) fn make_up(&self, keys: Vec<Key>) {
         self.inner.lock().made_up = keys;
     }
@@ -91,7 +119,7 @@ impl World {
 
     /// The same client that opens a connection by hand.
     pub(crate) async fn dial(&self, from: u8, to: Key) -> Result<FakeConnection, NetworkError> {
-        self.connect(to, Vec::new(), key_pair(from)).await
+        self.connect(to, Vec::new(), Vec::new(), key_pair(from)).await
     }
 
     async fn delay(&self) -> Result<(), NetworkError> {
@@ -271,12 +299,17 @@ impl Network for World {
         &self,
         remote: Key,
         _: Vec<std::net::SocketAddrV4>,
+        relays: Vec<Key>,
         keys: KeyPair,
     ) -> Result<FakeConnection, NetworkError> {
         let _counted = Counted::new(self);
+        self.inner.lock().relays.push(relays.clone());
         self.delay().await?;
         let server = self.inner.lock().servers.get(&remote).cloned();
-        let Some((server, refuse)) = server else { return Err("no such peer".into()) };
+        let Some((server, refuse, theirs)) = server else { return Err("no such peer".into()) };
+        if self.inner.lock().apart && relays.is_empty() && theirs().is_empty() {
+            return Err(APART.into());
+        }
         if refuse(&keys.public_key) {
             sleep(CONNECT_TIMEOUT).await;
             return Err("refused".into());
@@ -294,10 +327,18 @@ impl Network for World {
         if ours.is_closed() { Err("closed".into()) } else { Ok(ours) }
     }
 
-    async fn listen(&self, keys: KeyPair, refuse: RefusePeer) -> Result<FakeServer, NetworkError> {
+    fn needs_relay(error: &NetworkError) -> bool {
+        error.to_string() == APART
+    }
+
+    fn randomized(&self) -> bool {
+        self.inner.lock().randomized
+    }
+
+    async fn listen(&self, keys: KeyPair, refuse: RefusePeer, relays: RelayKeys) -> Result<FakeServer, NetworkError> {
         self.delay().await?;
         let (server, incoming) = mpsc::unbounded_channel();
-        self.inner.lock().servers.insert(keys.public_key, (server, refuse));
+        self.inner.lock().servers.insert(keys.public_key, (server, refuse, relays));
         Ok(FakeServer { world: self.clone(), key: keys.public_key, incoming: tokio::sync::Mutex::new(incoming) })
     }
 
