@@ -25,6 +25,9 @@ const CELLS = [
   { name: 'open/sym', server: 'open', client: 'sym' },
   { name: 'relayed', server: 'sym', client: 'sym', relay: 'latest' },
   { name: 'relayed-by-rust', server: 'sym', client: 'sym', relay: 'rust' },
+  // Peers of a swarm: each tries for a hole before it asks for a relay, unless it knows its NAT. Timers decide how long it takes.
+  { name: 'swarm-relayed', server: 'sym', client: 'sym', relay: 'latest', swarm: true },
+  { name: 'swarm-relayed-by-rust', server: 'sym', client: 'sym', relay: 'rust', swarm: true },
   { name: 'sym/cone', server: 'sym', client: 'cone', random: true },
   { name: 'cone/sym', server: 'cone', client: 'sym', random: true },
   { name: 'sym/sym', server: 'sym', client: 'sym', fails: true }
@@ -42,10 +45,12 @@ const PAIRS = [
 
 const root = join(__dirname, '..', '..')
 const rustPeer = process.env.NATLAB_RUST || join(root, 'target', 'release', 'examples', 'natlab-peer')
+const rustSwarm = process.env.NATLAB_RUST_SWARM || join(root, 'target', 'release', 'examples', 'natlab-swarm')
 const intercom = process.env.INTERCOM_RUST || join(root, 'target', 'release', 'intercom')
 const modules = (kind) => join(__dirname, '..', kind, 'node_modules')
 
 function command(kind, mode, ...args) {
+  if (kind === 'rust' && mode.startsWith('swarm')) return [rustSwarm, [mode, ...args]]
   if (kind === 'rust') return mode === 'relay' ? [intercom, ['relay', '--bootstrap', BOOTSTRAP]] : [rustPeer, [mode, ...args]]
   return [process.execPath, [join(__dirname, 'peer.js'), modules(kind), mode, ...args]]
 }
@@ -76,13 +81,13 @@ const hosts = {
 }
 
 async function startServer(cell, kind, env) {
-  const child = start(hosts.server(cell.server), ...command(kind, 'server'), { ...env, SEED: randomBytes(32).toString('hex') })
+  const child = start(hosts.server(cell.server), ...command(kind, cell.swarm ? 'swarm-server' : 'server'), { ...env, SEED: randomBytes(32).toString('hex') })
   child.key = await line(child, /LISTENING ([0-9a-f]{64})/, START_TIMEOUT)
   return child
 }
 
 async function connect(cell, kind, key, env) {
-  const child = start(hosts.client(cell.client), ...command(kind, 'client', key), env)
+  const child = start(hosts.client(cell.client), ...command(kind, cell.swarm ? 'swarm-client' : 'client', key), env)
   const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT + CONNECT_TIMEOUT)
   await child.ended
   clearTimeout(timer)
@@ -154,7 +159,7 @@ function judge(cell, mine, javascript, times) {
   const wanted = javascript.length ? Math.max(...javascript.map(share)) : 1
   if (!cell.random && share(mine) < wanted) wrong.push(`${mine.ok} of ${mine.of} connected`)
   if (cell.random && mine.ok === 0) wrong.push('never connected')
-  if (times && !cell.random && mine.ok && javascript.some((js) => js.ok)) {
+  if (times && !cell.random && !cell.swarm && mine.ok && javascript.some((js) => js.ok)) {
     const best = Math.min(...javascript.filter((js) => js.ok).map((js) => js.median))
     if (mine.median > best + NOISE_MS) wrong.push(`slower: ${mine.median.toFixed(0)} ms, JavaScript ${best.toFixed(0)} ms`)
   }
@@ -177,7 +182,7 @@ async function main() {
       notRun.push(`${cell.name}: ${intercom} is not built`)
       continue
     }
-    const rounds = cell.random || cell.fails ? Math.min(repeat, repeatRandom) : repeat
+    const rounds = cell.random || cell.fails || cell.swarm ? Math.min(repeat, repeatRandom) : repeat
     const results = await runCell(cell, pairs, rounds, (cell, [server, client], round, result) => {
       const text = result.error ? result.line.trim().split('\n').slice(-3).join(' | ') : result.line
       console.log(`${cell.name} ${server}/${client} ${round + 1}: ${text}`)
