@@ -41,6 +41,12 @@ impl<T> BulkTimer<T> {
         self.waiting.push(item);
     }
 
+    /// Forgets all items.
+    pub(crate) fn clear(&mut self) {
+        self.leaving.clear();
+        self.waiting.clear();
+    }
+
     /// When [`BulkTimer::tick`] is next due. `None` while nothing waits.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.leaving.is_empty() && self.waiting.is_empty() { None } else { self.next_tick }

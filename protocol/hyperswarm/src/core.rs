@@ -110,6 +110,7 @@ pub(crate) struct Core {
     open: usize,
     flushes: Flushes,
     destroyed: bool,
+    suspended: bool,
     stats: Stats,
     actions: VecDeque<Action>,
 }
@@ -144,6 +145,7 @@ impl Core {
             open: 0,
             flushes: Flushes::default(),
             destroyed: false,
+            suspended: false,
             stats: Stats::default(),
             actions: VecDeque::new(),
         }
@@ -156,7 +158,7 @@ impl Core {
 
     /// When [`Core::tick`] is next due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.destroyed { None } else { self.retries.deadline() }
+        if self.destroyed || self.suspended { None } else { self.retries.deadline() }
     }
 
     /// Whether there is a connection to `key`, or an attempt.
@@ -196,7 +198,7 @@ impl Core {
 
     /// A lookup of `topic` found a peer.
     pub(crate) fn discovered(&mut self, key: Key, relay_addresses: &[SocketAddrV4], topic: [u8; 32], now: Instant) {
-        if self.destroyed || self.gate.is_self(&key) || !self.make_room(&key) {
+        if self.destroyed || self.suspended || self.gate.is_self(&key) || !self.make_room(&key) {
             return;
         }
         let connected = self.is_connected(&key);
@@ -263,7 +265,7 @@ impl Core {
     ) {
         let existing = self.by_key.get(&key).copied();
         // The gate was asked at the handshake; the peer may have been banned since.
-        let refused = self.destroyed || self.gate.is_self(&key) || self.gate.bans.contains(&key);
+        let refused = self.destroyed || self.suspended || self.gate.is_self(&key) || self.gate.bans.contains(&key);
         let full = existing.is_none() && self.server_connections >= self.limits.max_server_connections;
         if refused || full {
             return self.refuse(id);
@@ -330,7 +332,7 @@ impl Core {
         if link.outgoing {
             self.client_connections -= 1;
             self.stats.client_closed += 1;
-            let wanted = !self.destroyed && self.is_wanted(&key);
+            let wanted = !self.destroyed && !self.suspended && self.is_wanted(&key);
             if let Some(peer) = self.peers.get_mut(&key) {
                 peer.disconnected(now);
                 // A connection that it opened meanwhile may have closed while it waits already.
@@ -353,7 +355,7 @@ impl Core {
 
     /// Lets the peers whose wait is over try again.
     pub(crate) fn tick(&mut self, now: Instant) {
-        if self.destroyed {
+        if self.destroyed || self.suspended {
             return;
         }
         for key in self.retries.tick(now) {
@@ -383,6 +385,37 @@ impl Core {
     pub(crate) fn probe_all(&mut self) {
         let ids: Vec<_> = self.links.iter().filter(|(_, link)| link.open).map(|(id, _)| *id).collect();
         self.actions.extend(ids.into_iter().map(|id| Action::KeepAlive { id }));
+    }
+
+    /// Ends all attempts and connections, and forgets who waits for another attempt; until [`Core::resume`] there are none.
+    pub(crate) fn suspend(&mut self, now: Instant) {
+        self.suspended = true;
+        self.queue = ShuffledQueue::default();
+        self.retries.clear();
+        for peer in self.peers.values_mut() {
+            (peer.queued, peer.waiting) = (false, false);
+        }
+        let refused: Vec<_> = self.successors.drain().map(|(_, id)| id).collect();
+        refused.into_iter().for_each(|id| self.refuse(id));
+        let links: Vec<_> = self.links.iter().map(|(id, link)| (*id, link.open)).collect();
+        for (id, open) in links {
+            if open {
+                self.actions.push_back(Action::Destroy { id });
+            } else {
+                self.actions.push_back(Action::Cancel { id });
+                self.closed(id, now);
+            }
+        }
+        self.peers.retain(|key, peer| self.by_key.contains_key(key) || !peer.is_idle());
+        // What a flush waited for will not come.
+        let flushes = self.flushes.drain();
+        self.actions.extend(flushes.map(|flush| Action::Flushed { flush, done: true }));
+    }
+
+    /// Begins again; peers asked for by key are tried at once.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.suspended = false;
+        self.attempt(now);
     }
 
     /// No attempts any more, and no incoming connections. Attempts that run are cancelled, connections stay.
@@ -468,7 +501,7 @@ impl Core {
 
     /// Starts as many attempts as the limits allow.
     fn attempt(&mut self, now: Instant) {
-        if !self.destroyed {
+        if !self.destroyed && !self.suspended {
             let explicit: Vec<_> = self.explicit.iter().copied().collect();
             for key in explicit {
                 if self.connecting >= self.limits.max_parallel {

@@ -235,6 +235,16 @@ impl<N: Clone> Discovery<N> {
         !slept
     }
 
+    /// Stops what runs and what is due, as long as no refresh is begun. True when there is an announcement to withdraw, which
+    /// [`Discovery::release`] says is done.
+    pub(crate) fn suspend(&mut self) -> bool {
+        self.running = None;
+        self.refresh_at = None;
+        let announced = std::mem::take(&mut self.needs_unannounce);
+        self.held |= announced;
+        announced
+    }
+
     /// The earlier leave of this topic is done: [`Discovery::refresh`] may begin.
     pub(crate) fn release(&mut self) {
         self.held = false;

@@ -38,6 +38,9 @@ pub(crate) enum Command {
     Listen { done: oneshot::Sender<Result<(), SwarmError>> },
     JoinPeer { key: Key },
     LeavePeer { key: Key },
+    Suspend { done: oneshot::Sender<()> },
+    Resume { done: oneshot::Sender<()> },
+    NetworkChanged,
     Destroy { done: oneshot::Sender<()> },
 }
 
@@ -72,6 +75,10 @@ pub(crate) enum Event<N: Network> {
     /// The refreshes that a flush waits for are over.
     Refreshed {
         flush: u64,
+    },
+    /// The network takes part again.
+    Resumed {
+        done: oneshot::Sender<()>,
     },
     ServerClosed,
 }
@@ -137,6 +144,7 @@ pub(crate) struct Driver<N: Network> {
     listening: Option<watch::Sender<Listening<N::Server>>>,
     flushes: HashMap<u64, oneshot::Sender<bool>>,
     next_flush: u64,
+    suspended: bool,
     phase: Phase,
     destroyed: Vec<oneshot::Sender<()>>,
 }
@@ -178,6 +186,7 @@ impl<N: Network> Driver<N> {
             listening: None,
             flushes: HashMap::new(),
             next_flush: 0,
+            suspended: false,
             phase: Phase::Running,
             destroyed: Vec::new(),
         }
@@ -204,9 +213,7 @@ impl<N: Network> Driver<N> {
                 () = sleep_until(deadline.map_or_else(Instant::now, Instant::from_std)), if deadline.is_some() => self.tick(),
                 online = back_online(&mut online) => if online {
                     tracing::debug!("the network can be reached again");
-                    self.core.probe_all();
-                    self.topics.refresh_all(&self.core);
-                    self.start_queries();
+                    self.look_around();
                 },
             }
         }
@@ -258,6 +265,9 @@ impl<N: Network> Driver<N> {
             }
             Command::JoinPeer { key } => self.core.join_peer(key, self.now()),
             Command::LeavePeer { key } => self.core.leave_peer(&key),
+            Command::Suspend { done } => self.suspend(done),
+            Command::Resume { done } => self.resume(done),
+            Command::NetworkChanged => self.look_around(),
             Command::Destroy { done } => self.destroy(done),
         }
         self.start_queries();
@@ -301,6 +311,14 @@ impl<N: Network> Driver<N> {
                 self.start_queries();
             }
             Event::Refreshed { flush } => self.core.flush(flush),
+            Event::Resumed { done } => {
+                if !self.suspended && matches!(self.phase, Phase::Running) {
+                    self.core.resume(now);
+                    self.topics.resume(&self.core);
+                    self.start_queries();
+                }
+                let _ = done.send(());
+            }
             Event::ServerClosed => self.phase = Phase::Ended,
         }
     }
@@ -448,6 +466,44 @@ impl<N: Network> Driver<N> {
             let server = query.announces().then(|| self.listen());
             self.topics.start(query, server, &mut self.tasks);
         }
+    }
+
+    /// Connections may be dead, and announcements forgotten or wrong.
+    fn look_around(&mut self) {
+        self.core.probe_all();
+        self.topics.refresh_all(&self.core);
+        self.start_queries();
+    }
+
+    /// Ends connections and attempts, withdraws the announcements, then suspends the network.
+    fn suspend(&mut self, done: oneshot::Sender<()>) {
+        if !matches!(self.phase, Phase::Running) || std::mem::replace(&mut self.suspended, true) {
+            let _ = done.send(());
+            return;
+        }
+        self.core.suspend(self.now());
+        let withdrawn = self.topics.suspend(&mut self.tasks);
+        let network = self.network.clone();
+        self.tasks.spawn(async move {
+            for topic in withdrawn {
+                let _ = topic.await;
+            }
+            network.suspend().await;
+            let _ = done.send(());
+        });
+    }
+
+    /// Lets the network take part again, then begins anew.
+    fn resume(&mut self, done: oneshot::Sender<()>) {
+        if !std::mem::replace(&mut self.suspended, false) {
+            let _ = done.send(());
+            return;
+        }
+        let (network, report) = (self.network.clone(), self.report.clone());
+        self.tasks.spawn(async move {
+            network.resume().await;
+            let _ = report.send(Event::Resumed { done }).await;
+        });
     }
 
     fn destroy(&mut self, done: oneshot::Sender<()>) {

@@ -106,6 +106,16 @@ pub trait Network: Clone + Send + Sync + 'static {
         watch::channel(true).1
     }
 
+    /// The machine is about to sleep or the application to rest: nothing is to be sent or answered until [`Network::resume`].
+    fn suspend(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Takes part again.
+    fn resume(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Ends the network: called when a swarm that made it is destroyed.
     fn destroy(&self) -> impl Future<Output = ()> + Send;
 }

@@ -78,6 +78,11 @@ impl<T> RetryTimer<T> {
         true
     }
 
+    /// Forgets all items.
+    pub(crate) fn clear(&mut self) {
+        self.timers.iter_mut().for_each(BulkTimer::clear);
+    }
+
     /// When [`RetryTimer::tick`] is next due. `None` while nothing waits.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timers.iter().filter_map(BulkTimer::deadline).min()

@@ -283,6 +283,28 @@ impl<N: Network> Swarm<N> {
         self.inner.shared.figures().stats
     }
 
+    /// Rests, for instance because the machine is about to sleep: destroys the connections, cancels the attempts, withdraws the
+    /// announcements, and suspends the network below. Topics and peers asked for by key are remembered. Returns when all that is
+    /// done.
+    pub async fn suspend(&self) {
+        let (done, suspended) = oneshot::channel();
+        self.send(Command::Suspend { done });
+        let _ = suspended.await;
+    }
+
+    /// Takes [`Swarm::suspend`] back: announces and looks up the topics again.
+    pub async fn resume(&self) {
+        let (done, resumed) = oneshot::channel();
+        self.send(Command::Resume { done });
+        let _ = resumed.await;
+    }
+
+    /// Tells that the machine has other addresses now: all connections show whether they still live, and all topics are announced
+    /// and looked up anew.
+    pub fn network_changed(&self) {
+        self.send(Command::NetworkChanged);
+    }
+
     /// Ends the swarm: cancels the attempts, withdraws the announcements, stops listening, and destroys the connections. Takes
     /// no longer than about 20 seconds, however the network is.
     pub async fn destroy(&self) {

@@ -70,6 +70,7 @@ pub(crate) struct Topics<N: Network> {
     leaving: HashMap<[u8; 32], Vec<Done>>,
     queries: VecDeque<Query>,
     next_instance: u64,
+    suspended: bool,
 }
 
 impl<N: Network> Topics<N> {
@@ -82,6 +83,7 @@ impl<N: Network> Topics<N> {
             leaving: HashMap::new(),
             queries: VecDeque::new(),
             next_instance: 0,
+            suspended: false,
         }
     }
 
@@ -242,6 +244,42 @@ impl<N: Network> Topics<N> {
         }
     }
 
+    /// Withdraws all announcements, and asks for no topic any more. Gives what to wait for until that is done.
+    pub(crate) fn suspend(&mut self, tasks: &mut JoinSet<()>) -> Vec<oneshot::Receiver<Result<bool, SwarmError>>> {
+        self.suspended = true;
+        self.queries.clear();
+        let mut withdrawals = Vec::new();
+        for (topic, joined) in &mut self.joined {
+            if let Some(task) = joined.task.take() {
+                task.abort();
+            }
+            for waiting in joined.waiting.drain(..) {
+                let _ = waiting.send(Ok(false));
+            }
+            if joined.discovery.suspend() {
+                withdrawals.push((*topic, joined.instance, joined.discovery.closest().to_vec()));
+            }
+        }
+        for (topic, instance, nodes) in withdrawals {
+            self.leaving.entry(topic).or_default();
+            tasks.spawn(self.unannounce(topic, instance, nodes));
+        }
+        let leaving = self.leaving.values_mut();
+        leaving
+            .map(|waiting| {
+                let (done, receiver) = oneshot::channel();
+                waiting.push(done);
+                receiver
+            })
+            .collect()
+    }
+
+    /// Asks for all topics again.
+    pub(crate) fn resume(&mut self, core: &Core) {
+        self.suspended = false;
+        self.refresh_all(core);
+    }
+
     /// Asks anew for every topic.
     pub(crate) fn refresh_all(&mut self, core: &Core) {
         let topics: Vec<_> = self.joined.keys().copied().collect();
@@ -304,7 +342,7 @@ impl<N: Network> Topics<N> {
 
     /// Begins a refresh, in place of one that runs with other roles.
     fn begin_refresh(&mut self, core: &Core, topic: [u8; 32]) {
-        let Some(joined) = self.joined.get_mut(&topic) else { return };
+        let Some(joined) = self.joined.get_mut(&topic).filter(|_| !self.suspended) else { return };
         if let Some(refresh) = joined.discovery.refresh(|key| core.is_connected(key)) {
             if let Some(task) = joined.task.take() {
                 task.abort();

@@ -50,6 +50,8 @@ struct Inner {
     randomized: bool,
     /// The relays of each attempt.
     relays: Vec<Vec<Key>>,
+    /// How many swarms rest.
+    suspended: usize,
 }
 
 impl World {
@@ -66,6 +68,7 @@ impl World {
             apart: false,
             randomized: false,
             relays: Vec::new(),
+            suspended: 0,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -102,6 +105,10 @@ impl World {
 
     pub(crate) fn set_randomized(&self) {
         self.inner.lock().randomized = true;
+    }
+
+    pub(crate) fn suspended(&self) -> usize {
+        self.inner.lock().suspended
     }
 
     /// The relays that each attempt was given.
@@ -329,6 +336,14 @@ impl Network for World {
 
     fn needs_relay(error: &NetworkError) -> bool {
         error.to_string() == APART
+    }
+
+    async fn suspend(&self) {
+        self.inner.lock().suspended += 1;
+    }
+
+    async fn resume(&self) {
+        self.inner.lock().suspended -= 1;
     }
 
     fn randomized(&self) -> bool {
