@@ -155,28 +155,32 @@ async fn a_server_punches_for_one_random_client_at_a_time() {
     assert_eq!(pair.server_node.punch_stats().refused, 1);
 }
 
-/// Without a firewall, but not knowing it, a server answers the probe that opens the client's NAT: that is a hole already.
+/// A peer without a firewall that does not know it: one probe of the other, who is random, finds a way, and no turn is needed.
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_under_way_comes_before_many() {
-    let mut world = World::new(19, 12).await;
-    let mut nats = Nats::new(19);
-    nats.add(Kind::Symmetric, NAT_A, &[HOST_A]);
-    nats.hops = 0;
-    world.net.set_middlebox(nats);
-    let (client, server_node) = (world.node(HOST_A).await, world.firewalled_node(OPEN).await);
-    let (server, key) = listen(&server_node, ServerOptions::default()).await;
-    // The answer to a question comes back before the answer to a probe.
-    let link = Link { delay: Duration::from_millis(40), ..Link::default() };
-    world.net.set_link(NAT_A.into(), OPEN.into(), link);
-    world.net.set_link(OPEN.into(), HOST_A.into(), link);
-    let pair = Pair { world, client, server_node, server, key };
-    // A random punch would not be allowed twice.
-    for _ in 0..2 {
-        let (here, _there, took) = meet(&pair, ConnectOptions::default()).await;
-        assert!(took < Duration::from_millis(500), "{took:?}");
-        assert_eq!(here.transport().remote_addr().map(|addr| addr.ip()), Some(OPEN.into()));
+    for (seed, client_is_random, hops) in [(19, true, 0), (22, true, 5), (23, false, 5)] {
+        let mut world = World::new(seed, 12).await;
+        let mut nats = Nats::new(seed);
+        nats.add(Kind::Symmetric, NAT_A, &[HOST_A]);
+        nats.hops = hops;
+        world.net.set_middlebox(nats);
+        let (random, open) = (world.node(HOST_A).await, world.firewalled_node(OPEN).await);
+        let (client, server_node) = if client_is_random { (random, open) } else { (open, random) };
+        let (server, key) = listen(&server_node, ServerOptions::default()).await;
+        // The answer to a question comes back before the answer to a probe.
+        let link = Link { delay: Duration::from_millis(40), ..Link::default() };
+        world.net.set_link(NAT_A.into(), OPEN.into(), link);
+        world.net.set_link(OPEN.into(), HOST_A.into(), link);
+        let pair = Pair { world, client, server_node, server, key };
+        // A random punch would not be allowed twice.
+        for _ in 0..2 {
+            let (here, _there, took) = meet(&pair, ConnectOptions::default()).await;
+            assert!(took < Duration::from_millis(500), "world {seed}: {took:?}");
+            let other = if client_is_random { OPEN } else { NAT_A };
+            assert_eq!(here.transport().remote_addr().map(|addr| addr.ip()), Some(other.into()));
+        }
+        assert_eq!((pair.client.punch_stats().random, pair.server_node.punch_stats().random), (0, 0));
     }
-    assert_eq!((pair.client.punch_stats().random, pair.server_node.punch_stats().random), (0, 0));
 }
 
 /// The server has no turn for another random punch, and says so while its answer to the client's probe is on its way.

@@ -192,6 +192,10 @@ impl Rounds<'_> {
         let token = Some(self.target.secure.token(*server.ip()));
         let is_random = self.puncher.is_random();
         if is_random && self.target.fast_open {
+            // If the server has no NAT that we must pass, which it need not know, it answers.
+            if self.puncher.nat().firewall == Firewall::Random {
+                self.puncher.probe(server, false);
+            }
             let patience = self.round_trip * PROBE_PATIENCE;
             tokio::time::sleep(patience.clamp(PROBE_PATIENCE_MIN, PROBE_PATIENCE_MAX)).await;
         }

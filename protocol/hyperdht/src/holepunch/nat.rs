@@ -64,6 +64,13 @@ pub(crate) struct NatView {
     pub(crate) addresses: Option<Vec<SocketAddrV4>>,
 }
 
+impl NatView {
+    /// Whether the socket looks so from outside.
+    pub(crate) fn is_at(&self, addr: SocketAddrV4) -> bool {
+        self.addresses.iter().flatten().any(|known| *known == addr)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Visit {
     /// It was asked, and may be heard.

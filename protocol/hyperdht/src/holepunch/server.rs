@@ -21,8 +21,8 @@ use crate::secure_payload::SecurePayload;
 /// How long a client has to say that it punches.
 const INITIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the socket stays after an attempt was broken off, when a probe of the client has reached it: the answer to that is a
-/// hole, and the client may be on its way through.
+/// How long the socket stays after an attempt was broken off, when a probe of either may have reached the other: that is a hole,
+/// and the client may be on its way through.
 const PROBED_GRACE: Duration = Duration::from_secs(2);
 
 /// Messages of one client that wait for an answer; further ones are dropped, the client repeats itself.
@@ -100,11 +100,11 @@ impl Serving {
             }
         };
         let answer_messages = async {
-            let mut conversation =
-                Conversation { dht: &dht, puncher: &puncher, secure: &secure, hook, place, round: 0 };
+            let (dht, puncher, secure) = (&dht, &*puncher, &secure);
+            let mut conversation = Conversation { dht, puncher, secure, hook, place, round: 0, tried_open: false };
             while let Some(message) = messages.recv().await {
                 if conversation.answer(&message).await.is_err() {
-                    if probed.load(Ordering::Relaxed) {
+                    if probed.load(Ordering::Relaxed) || conversation.tried_open {
                         tokio::time::sleep(PROBED_GRACE).await;
                     }
                     return;
@@ -139,6 +139,8 @@ struct Conversation<'a> {
     hook: Option<HolepunchHook>,
     place: &'a Place,
     round: u64,
+    /// Whether the client was written to as if it had no NAT.
+    tried_open: bool,
 }
 
 impl Conversation<'_> {
@@ -168,12 +170,12 @@ impl Conversation<'_> {
         if !stable && !punching && !self.puncher.analyze(true).await {
             return self.abort(message, code::ABORTED);
         }
-        // The client has opened its NAT for the very address that we have.
         let nat = self.puncher.nat();
-        if nat.firewall.is_consistent()
-            && let Some(opened) = remote.remote_address
-            && nat.addresses.iter().flatten().any(|addr| *addr == opened)
-        {
+        let opened = remote.remote_address;
+        // The client has opened its NAT for the very address that we have. Or it may have none that we must pass, which it need not
+        // know: one probe is less than the many that a random punch takes, and needs no turn.
+        let expected = nat.firewall.is_consistent() && opened.is_some_and(|opened| nat.is_at(opened));
+        if expected || (nat.firewall == Firewall::Random && !std::mem::replace(&mut self.tried_open, true)) {
             self.puncher.probe(message.client, false);
         }
         let error = if punching { self.punch(message)? } else { code::NONE };
