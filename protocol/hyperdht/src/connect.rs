@@ -111,6 +111,7 @@ pub(crate) async fn connect(
         opened = relay::first(direct, relayed) => opened?,
         () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
     };
+    let relayed = matches!(opened, Opened::Relayed(..));
     match opened {
         Opened::Direct((socket, addr, pooled)) => {
             stream.connect(&socket, agreed.remote_id, addr)?;
@@ -125,7 +126,11 @@ pub(crate) async fn connect(
     }
     let options = secret_stream::Options { keep_alive: dht.keep_alive, ..secret_stream::Options::default() };
     let mut connection = SecretStream::from_session(stream, agreed.session.clone(), public_key, options);
-    connection.opened().await?;
+    // Who meets at a relay is there. A relay of JavaScript may have lost the server's first frame, which is repeated after a second,
+    // or as soon as the server says more: often that is an answer to us.
+    if !relayed {
+        connection.opened().await?;
+    }
 
     let relays = agreed.payload.relay_addresses.clone().filter(|relays| !relays.is_empty()).unwrap_or(tried);
     if !relays.is_empty() {
