@@ -218,10 +218,11 @@ impl Core {
         if self.destroyed || self.gate.is_self(&key) {
             return;
         }
-        let connected = self.is_connected(&key);
+        let (connected, suspended) = (self.is_connected(&key), self.suspended);
         let peer = self.upsert(key);
         peer.explicit = true;
-        let enqueue = !connected && peer.update_priority();
+        // Who rests tries them all when it returns.
+        let enqueue = !connected && !suspended && peer.update_priority();
         self.explicit.insert(key);
         if enqueue {
             self.enqueue(key);
