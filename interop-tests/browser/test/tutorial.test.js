@@ -65,10 +65,13 @@ for (const [first, second] of pairs) {
     await ask(right, 'export csv')
     await right.getByRole('log', { name: 'Answers' }).getByText('bob,alice,10.00').waitFor()
 
-    // Persisting takes a contract that is not there for a peer alone: the page says what the peer says.
-    await left.getByRole('button', { name: 'Persist' }).click()
-    await left.locator('#toast-text').getByText(/^(Persisted\.|\S.*\.$)/).waitFor()
-    await left.getByRole('button', { name: 'Dismiss' }).click()
+    // Persisting takes a contract, which our peer does not have: the page says what the peer says. An original, alone on its
+    // network, looks a minute for validators.
+    if (first === 'rust') {
+      await left.getByRole('button', { name: 'Persist' }).click()
+      await left.locator('#toast-text').getByText('Peer is not writable.').waitFor()
+      await left.getByRole('button', { name: 'Dismiss' }).click()
+    }
 
     // Restoring from what the peer itself keeps changes nothing of what is there.
     await left.getByRole('button', { name: 'Restore' }).click()
