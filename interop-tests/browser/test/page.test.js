@@ -3,12 +3,13 @@
 
 const assert = require('assert')
 const fs = require('fs')
+const path = require('path')
 const { test, before, after } = require('node:test')
 const { Stage, TOKEN } = require('../lib/stage')
 const { Process } = require('../../lib/process')
 const { connect, join, say, addExpense, owed } = require('../lib/steps')
 const { open, picture } = require('../lib/browser')
-const { RUST, freePort } = require('../../lib/kinds')
+const { RUST, freePort, stores } = require('../../lib/kinds')
 
 const AXE = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
@@ -255,6 +256,23 @@ test('whatever peers send stays text', { timeout: 90_000 }, async () => {
   await send('long ' + 'x'.repeat(50_000))
   await page.getByRole('button', { name: 'Show all of it' }).click()
   await page.waitForFunction(() => [...document.querySelectorAll('.text')].some((text) => text.textContent.length === 50_005))
+  await page.context().close()
+})
+
+test('what nobody signed is marked', { timeout: 60_000 }, async () => {
+  const event = { txId: 'unsigned', payer: 'alice', amountCents: 3000, split: ['alice', 'bob'], note: 'dinner', ts: 1_700_000_000_000, by: null }
+  const store = 'with-a-snapshot'
+  fs.mkdirSync(path.join(stores, store), { recursive: true })
+  const snapshot = { version: 1, updatedAt: event.ts, rooms: [{ channel: 'old', version: 1, events: [event] }] }
+  fs.writeFileSync(path.join(stores, store, 'expense-split.snapshots.json'), JSON.stringify(snapshot) + '\n')
+  const peer = await stage.peer('d', { again: { store }, extra: ['--sidechannels', 'old'] })
+  const page = await stage.page(peer, { room: 'old' })
+  await addExpense(page, { payer: 'bob', amount: '10', split: 'alice', note: 'snacks' })
+  await page.locator('#entries tr').nth(1).waitFor()
+  const marked = await page.locator('#entries tr', { has: page.getByText('unsigned') }).allInnerTexts()
+  assert.strictEqual(marked.length, 1)
+  assert.match(marked[0], /dinner/)
+  assert.deepStrictEqual(page.faults, [])
   await page.context().close()
 })
 
