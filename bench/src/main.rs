@@ -17,6 +17,7 @@ mod node;
 mod pow;
 mod quic;
 mod serve;
+mod store;
 mod stream;
 mod swarm;
 
@@ -65,6 +66,7 @@ async fn perform(op: &str, request: Value, lab: &mut Lab) -> Answer {
         "stream" => stream::send(from_value(request)?, lab).await,
         "mux" => mux::send(from_value(request)?, lab).await,
         "pow" => pow::build(from_value(request)?),
+        "store" => store::measure(from_value(request)?).await,
         "testnet" => dht::testnet(from_value(request)?, lab).await,
         "handshakes" => dht::handshakes(from_value(request)?, lab).await,
         "lookups" => dht::lookups(from_value(request)?, lab).await,

@@ -21,5 +21,6 @@ module.exports = [
   require('./mixed'),
   require('./lossy'),
   require('./protomux'),
-  require('./pow')
+  require('./pow'),
+  require('./store')
 ]
