@@ -66,6 +66,13 @@ impl SwarmNetwork {
     }
 }
 
+impl From<Swarm> for SwarmNetwork {
+    /// A swarm that is set up otherwise.
+    fn from(swarm: Swarm) -> SwarmNetwork {
+        SwarmNetwork(swarm)
+    }
+}
+
 impl Network for SwarmNetwork {
     fn bootstrapped(&self) -> Operation<'_, ()> {
         Box::pin(self.0.dht().bootstrapped())

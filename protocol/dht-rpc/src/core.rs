@@ -95,7 +95,7 @@ pub(crate) struct QuerySpec {
 }
 
 #[derive(Debug)]
-struct ActiveQuery {
+pub(crate) struct ActiveQuery {
     state: Query,
     spec: QuerySpec,
     events: mpsc::UnboundedSender<QueryEvent>,
@@ -149,9 +149,9 @@ pub(crate) struct Core {
     swaps: usize,
     down_hints: u32,
     /// Nodes without identifier whose view of us was counted.
-    nameless_samples: HashSet<SocketAddrV4>,
-    delayed: BTreeMap<(Instant, u64), Incoming>,
-    queries: HashMap<u64, ActiveQuery>,
+    pub(crate) nameless_samples: HashSet<SocketAddrV4>,
+    pub(crate) delayed: BTreeMap<(Instant, u64), Incoming>,
+    pub(crate) queries: HashMap<u64, ActiveQuery>,
     next_id: u64,
     out: Vec<Output>,
     transmits: Vec<Transmit>,

@@ -15,6 +15,7 @@ use udx::{Udx, UdxSocket};
 use crate::bootstrap::BootstrapNode;
 use crate::core::{Core, MAX_PING_DELAY, QueryEvent, QuerySpec, Settings};
 use crate::driver::{Handler, Inner, Probe};
+use crate::gauges::Gauges;
 use crate::health::Health;
 use crate::io::{Outgoing, Owner, SocketId, Stats, TIMEOUT, TRIES};
 use crate::message::command;
@@ -226,6 +227,11 @@ impl Dht {
     /// What became of the requests so far.
     pub fn stats(&self) -> Stats {
         self.inner.with(|core, _| core.io.stats)
+    }
+
+    /// What it holds now.
+    pub fn gauges(&self) -> Gauges {
+        self.inner.with(|core, _| core.gauges())
     }
 
     /// Up to `limit` nodes of the table, those first that were heard from last.

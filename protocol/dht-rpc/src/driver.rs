@@ -349,6 +349,7 @@ async fn read_socket(inner: Arc<Inner>, id: SocketId, socket: UdxSocket, probes:
     let mut closed = inner.closed.subscribe();
     loop {
         let datagram = tokio::select! {
+            biased;
             datagram = socket.recv() => datagram,
             _ = closed.wait_for(|closed| *closed) => None,
         };
@@ -379,9 +380,10 @@ async fn keep_time(inner: Arc<Inner>) {
             state.armed
         };
         tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => return,
             () = tokio::time::sleep_until(deadline.into()) => inner.with(|core, now| core.handle_timeout(now)),
             () = inner.rearm.notified() => {}
-            _ = closed.wait_for(|closed| *closed) => return,
         }
     }
 }

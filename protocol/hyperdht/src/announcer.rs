@@ -149,6 +149,7 @@ impl Announcer {
                 return;
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(PING_INTERVAL) => {}
                 () = self.refresh.notified() => return,
             }

@@ -91,7 +91,7 @@ impl<K: Eq + Hash + Clone, V> Cache<K, V> {
         self.young.remove(key).or_else(|| self.old.remove(key))
     }
 
-    #[cfg(test)]
+    /// Entries, with those that are too old and not forgotten yet.
     pub(crate) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
@@ -197,7 +197,7 @@ impl RecordCache {
         chosen.iter().filter_map(record).map(|(_, record)| record.clone()).collect()
     }
 
-    #[cfg(test)]
+    /// Records, with those that are too old and not forgotten yet.
     pub(crate) fn len(&self) -> usize {
         self.young.len + self.old.len
     }

@@ -137,7 +137,7 @@ pub(crate) struct State {
     pub(crate) relaying: RelayStats,
     /// The sockets of the pool, by their numbers.
     pub(crate) pool_sockets: HashMap<u64, Weak<PoolSocket>>,
-    storage: Option<Storage>,
+    pub(crate) storage: Option<Storage>,
 }
 
 impl std::fmt::Debug for Inner {

@@ -34,6 +34,11 @@ impl Forwards {
         Self { announced: Cache::new(options, now), own: HashMap::new(), second: now, forwarded: 0 }
     }
 
+    /// How many peers are forwarded to.
+    pub(crate) fn len(&self) -> usize {
+        self.announced.len()
+    }
+
     /// A peer announced itself from `relay`.
     pub(crate) fn insert(&mut self, target: NodeId, relay: SocketAddrV4, record: Vec<u8>, now: Instant) {
         if !self.own.contains_key(&target) {

@@ -52,6 +52,11 @@ pub(crate) enum Known {
 }
 
 impl Handshakes {
+    /// How many are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.by_noise.len()
+    }
+
     /// The slot of the handshake with these bytes; `None` when there are too many.
     pub(crate) fn slot(&mut self, noise: &[u8], now: Instant) -> Option<Known> {
         self.expire(now);

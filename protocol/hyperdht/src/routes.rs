@@ -63,6 +63,11 @@ impl Routes {
         Self { known: Cache::new(ROUTES, now), kept_sockets: 0 }
     }
 
+    /// How many are known.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// The route to a peer, if there is one and its socket is still kept.
     pub(crate) fn get(&mut self, peer: &[u8; 32], now: Instant) -> Option<Route> {
         let Known { socket, addr, pooled } = self.known.get(peer, now)?;

@@ -230,6 +230,11 @@ impl Listening {
         self.announcer.refresh();
     }
 
+    /// How many handshakes are remembered.
+    pub(crate) fn handshakes(&self) -> usize {
+        self.handshakes.lock().len()
+    }
+
     /// Takes no more connections.
     fn stop(&self) {
         self.stopped.send_replace(true);

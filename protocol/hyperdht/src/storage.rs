@@ -101,6 +101,16 @@ impl Storage {
         }
     }
 
+    /// How many announcements it holds.
+    pub(crate) fn records(&self) -> usize {
+        self.records.len() + self.refreshes.len() + self.bumps.len()
+    }
+
+    /// How many values it holds.
+    pub(crate) fn values(&self) -> usize {
+        self.mutables.len() + self.immutables.len()
+    }
+
     /// The node's identifier has changed.
     pub(crate) fn set_id(&mut self, id: NodeId) {
         self.id = id;

@@ -5,13 +5,13 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::nat::{Kind, Nats};
 use common::{World, listen};
 use hyperdht::testnet::Testnet;
 use hyperdht::{
     ConnectError, ConnectOptions, Connection, Dht, DhtOptions, HolepunchHook, PunchError, Server, ServerOptions,
 };
 use tokio::time::{Instant, timeout};
+use udx::network::nat::{NatKind, Nats};
 use udx::network::sim::Link;
 
 const NAT_A: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
@@ -27,7 +27,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// Where a peer is.
 #[derive(Clone, Copy)]
 enum Place {
-    Behind(Kind),
+    Behind(NatKind),
     Public,
 }
 
@@ -86,7 +86,7 @@ async fn refusal(pair: &Pair, options: ConnectOptions) -> PunchError {
 
 #[tokio::test(start_paused = true)]
 async fn two_cones_meet_without_waiting() {
-    let pair = pair(1, Place::Behind(Kind::Cone), Place::Behind(Kind::Cone), ServerOptions::default()).await;
+    let pair = pair(1, Place::Behind(NatKind::Cone), Place::Behind(NatKind::Cone), ServerOptions::default()).await;
     assert!(pair.client.rpc().firewalled() && pair.server_node.rpc().firewalled());
     let (here, there, took) = meet(&pair, ConnectOptions::default()).await;
     assert!(took < Duration::from_millis(200), "no timeout was waited for: {took:?}");
@@ -96,7 +96,7 @@ async fn two_cones_meet_without_waiting() {
 
 #[tokio::test(start_paused = true)]
 async fn without_fast_open_both_are_asked_first() {
-    let pair = pair(2, Place::Behind(Kind::Cone), Place::Behind(Kind::Cone), ServerOptions::default()).await;
+    let pair = pair(2, Place::Behind(NatKind::Cone), Place::Behind(NatKind::Cone), ServerOptions::default()).await;
     let options = ConnectOptions { fast_open: false, ..ConnectOptions::default() };
     let (.., took) = meet(&pair, options).await;
     assert!(took < Duration::from_secs(3), "{took:?}");
@@ -106,13 +106,13 @@ async fn without_fast_open_both_are_asked_first() {
 
 #[tokio::test(start_paused = true)]
 async fn open_and_full_peers_are_reached_by_all() {
-    let cone = Place::Behind(Kind::Cone);
-    let symmetric = Place::Behind(Kind::Symmetric);
+    let cone = Place::Behind(NatKind::Cone);
+    let symmetric = Place::Behind(NatKind::Symmetric);
     for (seed, server, client) in [
         (3, Place::Public, cone),
         (4, cone, Place::Public),
-        (5, Place::Behind(Kind::Full), cone),
-        (6, cone, Place::Behind(Kind::Full)),
+        (5, Place::Behind(NatKind::Full), cone),
+        (6, cone, Place::Behind(NatKind::Full)),
         (7, Place::Public, symmetric),
         (8, symmetric, Place::Public),
     ] {
@@ -124,7 +124,7 @@ async fn open_and_full_peers_are_reached_by_all() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_with_random_ports_opens_many_sockets() {
-    let pair = pair(9, Place::Behind(Kind::Symmetric), Place::Behind(Kind::Cone), ServerOptions::default()).await;
+    let pair = pair(9, Place::Behind(NatKind::Symmetric), Place::Behind(NatKind::Cone), ServerOptions::default()).await;
     let (here, there, took) = meet(&pair, ConnectOptions::default()).await;
     assert!(took < Duration::from_secs(40), "{took:?}");
     assert_eq!((pair.client.punch_stats().random, pair.server_node.punch_stats().random), (1, 1));
@@ -133,7 +133,8 @@ async fn a_server_with_random_ports_opens_many_sockets() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_with_random_ports_opens_many_sockets() {
-    let pair = pair(10, Place::Behind(Kind::Cone), Place::Behind(Kind::Symmetric), ServerOptions::default()).await;
+    let pair =
+        pair(10, Place::Behind(NatKind::Cone), Place::Behind(NatKind::Symmetric), ServerOptions::default()).await;
     let (here, _there, took) = meet(&pair, ConnectOptions::default()).await;
     assert!(took < Duration::from_secs(40), "{took:?}");
     assert_eq!((pair.client.punch_stats().random, pair.server_node.punch_stats().random), (1, 1));
@@ -147,7 +148,8 @@ async fn a_client_with_random_ports_opens_many_sockets() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_punches_for_one_random_client_at_a_time() {
-    let mut pair = pair(11, Place::Behind(Kind::Cone), Place::Behind(Kind::Symmetric), ServerOptions::default()).await;
+    let mut pair =
+        pair(11, Place::Behind(NatKind::Cone), Place::Behind(NatKind::Symmetric), ServerOptions::default()).await;
     meet(&pair, ConnectOptions::default()).await;
     // Another node of the same host has limits of its own, the server has not.
     pair.client = pair.world.node(HOST_A).await;
@@ -161,7 +163,7 @@ async fn a_probe_that_is_under_way_comes_before_many() {
     for (seed, client_is_random, hops) in [(19, true, 0), (22, true, 5), (23, false, 5)] {
         let mut world = World::new(seed, 12).await;
         let mut nats = Nats::new(seed);
-        nats.add(Kind::Symmetric, NAT_A, &[HOST_A]);
+        nats.add(NatKind::Symmetric, NAT_A, &[HOST_A]);
         nats.hops = hops;
         world.net.set_middlebox(nats);
         let (random, open) = (world.node(HOST_A).await, world.firewalled_node(OPEN).await);
@@ -188,8 +190,8 @@ async fn a_probe_that_is_under_way_comes_before_many() {
 async fn a_hole_that_was_refused_meanwhile_is_still_one() {
     let mut world = World::new(20, 12).await;
     let mut nats = Nats::new(20);
-    nats.add(Kind::Symmetric, NAT_A, &[HOST_A]);
-    nats.add(Kind::Symmetric, NAT_B, &[HOST_B]);
+    nats.add(NatKind::Symmetric, NAT_A, &[HOST_A]);
+    nats.add(NatKind::Symmetric, NAT_B, &[HOST_B]);
     nats.hops = 0;
     world.net.set_middlebox(nats);
     let (client, server_node) = (world.node(HOST_A).await, world.firewalled_node(OPEN).await);
@@ -214,7 +216,7 @@ async fn a_hole_that_was_refused_meanwhile_is_still_one() {
 async fn probes_of_strangers_open_no_way() {
     let mut world = World::new(21, 12).await;
     let mut nats = Nats::new(21);
-    nats.add(Kind::Cone, NAT_B, &[HOST_B]);
+    nats.add(NatKind::Cone, NAT_B, &[HOST_B]);
     world.net.set_middlebox(nats);
     let (client, server_node) = (world.firewalled_node(OPEN).await, world.node(HOST_B).await);
     let (server, key) = listen(&server_node, ServerOptions::default()).await;
@@ -236,7 +238,7 @@ async fn probes_of_strangers_open_no_way() {
 
 #[tokio::test(start_paused = true)]
 async fn two_random_peers_give_up_at_once() {
-    let symmetric = Place::Behind(Kind::Symmetric);
+    let symmetric = Place::Behind(NatKind::Symmetric);
     let pair = pair(12, symmetric, symmetric, ServerOptions::default()).await;
     let began = Instant::now();
     let reason = refusal(&pair, ConnectOptions::default()).await;
@@ -257,7 +259,7 @@ async fn the_hooks_can_refuse() {
             false
         }))
     };
-    let cone = Place::Behind(Kind::Cone);
+    let cone = Place::Behind(NatKind::Cone);
     // With a fast open there is a hole before anybody is asked.
     let slow = ConnectOptions { fast_open: false, ..ConnectOptions::default() };
     let options = ServerOptions { holepunch: refuses(), ..ServerOptions::default() };
@@ -273,7 +275,7 @@ async fn the_hooks_can_refuse() {
 async fn neighbours(seed: u64, lan: bool, hairpin: bool) -> (World, Dht, Server, [u8; 32]) {
     let mut world = World::new(seed, 12).await;
     let mut nats = Nats::new(seed);
-    nats.add(Kind::Cone, NAT_A, &[HOST_A, HOST_A2]);
+    nats.add(NatKind::Cone, NAT_A, &[HOST_A, HOST_A2]);
     (nats.lan, nats.hairpin) = (lan, hairpin);
     world.net.set_middlebox(nats);
     let (client, server_node) = (world.node(HOST_A).await, world.node(HOST_A2).await);
@@ -313,7 +315,8 @@ async fn neighbours_that_are_kept_apart_punch_a_hole() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_of_a_punch() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let pair = pair(17, Place::Behind(Kind::Symmetric), Place::Behind(Kind::Cone), ServerOptions::default()).await;
+    let pair =
+        pair(17, Place::Behind(NatKind::Symmetric), Place::Behind(NatKind::Cone), ServerOptions::default()).await;
     tokio::time::sleep(Duration::from_secs(20)).await;
     let before = tasks();
     let (here, there, _) = meet(&pair, ConnectOptions::default()).await;

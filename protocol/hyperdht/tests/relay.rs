@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use blind_relay::Limits;
-use common::nat::{Kind, Nats};
 use common::{World, listen};
 use hyperdht::{ConnectOptions, Connection, Dht, HolepunchHook, Server, ServerOptions};
 use protomux::Mux;
 use tokio::time::timeout;
+use udx::network::nat::{NatKind, Nats};
 
 const NAT_A: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
 const NAT_B: Ipv4Addr = Ipv4Addr::new(47, 1, 1, 1);
@@ -31,7 +31,7 @@ struct Trio {
 }
 
 impl Trio {
-    async fn new(seed: u64, server: Option<Kind>, client: Kind) -> Self {
+    async fn new(seed: u64, server: Option<NatKind>, client: NatKind) -> Self {
         let mut world = World::new(seed, 12).await;
         let mut nats = Nats::new(seed);
         nats.add(client, NAT_A, &[HOST_A]);
@@ -94,7 +94,7 @@ fn never() -> Option<HolepunchHook> {
 #[tokio::test(start_paused = true)]
 async fn two_symmetric_peers_meet_at_the_relay_that_either_wants() {
     for (seed, server_wants, client_wants) in [(1, false, true), (2, true, false), (3, true, true)] {
-        let trio = Trio::new(seed, Some(Kind::Symmetric), Kind::Symmetric).await;
+        let trio = Trio::new(seed, Some(NatKind::Symmetric), NatKind::Symmetric).await;
         let options = ServerOptions { relay_through: trio.wants(server_wants).into(), ..ServerOptions::default() };
         let (server, key) = trio.serve(options).await;
         let options = ConnectOptions { relay_through: trio.wants(client_wants), ..ConnectOptions::default() };
@@ -118,7 +118,7 @@ async fn two_symmetric_peers_meet_at_the_relay_that_either_wants() {
 #[tokio::test(start_paused = true)]
 async fn a_relayed_stream_moves_to_the_hole_when_there_is_one() {
     for (seed, idle) in [(10, false), (11, true)] {
-        let trio = Trio::new(seed, Some(Kind::Cone), Kind::Cone).await;
+        let trio = Trio::new(seed, Some(NatKind::Cone), NatKind::Cone).await;
         let (server, key) = trio.serve(ServerOptions::default()).await;
         // Both have to be asked what they are behind, which takes longer than to meet at the relay.
         let relay_through = trio.wants(true);
@@ -144,13 +144,13 @@ async fn a_relayed_stream_moves_to_the_hole_when_there_is_one() {
 #[tokio::test(start_paused = true)]
 async fn without_the_relay_all_is_as_if_none_was_wanted() {
     let lost = vec![[7; 32]];
-    let trio = Trio::new(20, Some(Kind::Cone), Kind::Cone).await;
+    let trio = Trio::new(20, Some(NatKind::Cone), NatKind::Cone).await;
     let (server, key) = trio.serve(ServerOptions::default()).await;
     let options = ConnectOptions { relay_through: lost.clone(), ..ConnectOptions::default() };
     let (here, _there) = meet(&trio, &server, key, options.clone()).await;
     assert_eq!(remote(&here), NAT_B);
 
-    let trio = Trio::new(21, Some(Kind::Symmetric), Kind::Symmetric).await;
+    let trio = Trio::new(21, Some(NatKind::Symmetric), NatKind::Symmetric).await;
     let (_server, key) = trio.serve(ServerOptions::default()).await;
     let failed = timeout(LONG, trio.client.connect(key, options)).await.expect("in time");
     assert_eq!(failed.err().map(|error| error.code()), Some("HOLEPUNCH_ABORTED"));
@@ -160,7 +160,7 @@ async fn without_the_relay_all_is_as_if_none_was_wanted() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_hole_leaves_the_relay() {
     for (seed, server_refuses) in [(30, false), (31, true)] {
-        let trio = Trio::new(seed, Some(Kind::Cone), Kind::Cone).await;
+        let trio = Trio::new(seed, Some(NatKind::Cone), NatKind::Cone).await;
         let holepunch = if server_refuses { never() } else { None };
         let options = ServerOptions { holepunch, share_local_address: false, ..ServerOptions::default() };
         let (server, key) = trio.serve(options).await;
@@ -176,7 +176,7 @@ async fn a_refused_hole_leaves_the_relay() {
 
 #[tokio::test(start_paused = true)]
 async fn who_can_be_written_to_is_not_met_at_a_relay() {
-    let trio = Trio::new(40, None, Kind::Symmetric).await;
+    let trio = Trio::new(40, None, NatKind::Symmetric).await;
     let options = ServerOptions { relay_through: trio.wants(true).into(), ..ServerOptions::default() };
     let (server, key) = trio.serve(options).await;
     let options = ConnectOptions { relay_through: trio.wants(true), ..ConnectOptions::default() };
@@ -188,7 +188,7 @@ async fn who_can_be_written_to_is_not_met_at_a_relay() {
 /// One side punches for another peer, or has just done so: the relay carries the connection until there is a turn.
 #[tokio::test(start_paused = true)]
 async fn a_relayed_stream_waits_for_its_turn_to_punch_at_random() {
-    for (seed, server, client) in [(50, Kind::Cone, Kind::Symmetric), (51, Kind::Symmetric, Kind::Cone)] {
+    for (seed, server, client) in [(50, NatKind::Cone, NatKind::Symmetric), (51, NatKind::Symmetric, NatKind::Cone)] {
         let mut trio = Trio::new(seed, Some(server), client).await;
         let (server, key) = trio.serve(ServerOptions::default()).await;
         meet(&trio, &server, key, ConnectOptions::default()).await;

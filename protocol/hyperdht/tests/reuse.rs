@@ -5,12 +5,12 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::nat::{Kind, Nats};
 use common::{World, listen};
 use crypto::KeyPair;
 use hyperdht::{ConnectError, ConnectOptions, Connection, Dht, Server, ServerOptions};
 use tokio::time::{Instant, sleep, timeout};
 use udx::UdxSocket;
+use udx::network::nat::{NatKind, Nats};
 
 const NAT_A: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
 const NAT_B: Ipv4Addr = Ipv4Addr::new(47, 1, 1, 1);
@@ -36,7 +36,7 @@ fn reusable() -> ServerOptions {
     ServerOptions { reusable_socket: true, ..ServerOptions::default() }
 }
 
-async fn pair(seed: u64, server: Kind, client: Kind, options: ServerOptions) -> Pair {
+async fn pair(seed: u64, server: NatKind, client: NatKind, options: ServerOptions) -> Pair {
     let mut world = World::new(seed, 12).await;
     let mut nats = Nats::new(seed);
     nats.add(client, NAT_A, &[HOST_A]);
@@ -90,7 +90,7 @@ async fn close(mut here: Connection, mut there: Connection) {
 
 #[tokio::test(start_paused = true)]
 async fn a_hole_is_used_again_and_needs_no_node() {
-    let pair = pair(1, Kind::Cone, Kind::Cone, reusable()).await;
+    let pair = pair(1, NatKind::Cone, NatKind::Cone, reusable()).await;
     let (here, there, _) = pair.meet().await;
     pair.lose_network().await;
     for _ in 0..20 {
@@ -103,7 +103,7 @@ async fn a_hole_is_used_again_and_needs_no_node() {
 
 #[tokio::test(start_paused = true)]
 async fn random_ports_are_punched_once() {
-    for (seed, server, client) in [(2, Kind::Symmetric, Kind::Cone), (3, Kind::Cone, Kind::Symmetric)] {
+    for (seed, server, client) in [(2, NatKind::Symmetric, NatKind::Cone), (3, NatKind::Cone, NatKind::Symmetric)] {
         let pair = pair(seed, server, client, reusable()).await;
         let (_here, _there, _) = pair.meet().await;
         let (.., took) = pair.meet().await;
@@ -114,7 +114,7 @@ async fn random_ports_are_punched_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_socket_outlives_its_streams_a_little() {
-    let pair = pair(4, Kind::Cone, Kind::Cone, reusable()).await;
+    let pair = pair(4, NatKind::Cone, NatKind::Cone, reusable()).await;
     let (mut here, mut there, _) = pair.meet().await;
     let first = socket(&here).id();
     for _ in 0..5 {
@@ -131,7 +131,7 @@ async fn a_socket_outlives_its_streams_a_little() {
 
 #[tokio::test(start_paused = true)]
 async fn a_destroyed_stream_leaves_the_route() {
-    let pair = pair(5, Kind::Cone, Kind::Cone, reusable()).await;
+    let pair = pair(5, NatKind::Cone, NatKind::Cone, reusable()).await;
     let (here, there, _) = pair.meet().await;
     let first = socket(&here).id();
     drop((here, there));
@@ -141,7 +141,7 @@ async fn a_destroyed_stream_leaves_the_route() {
 
 #[tokio::test(start_paused = true)]
 async fn both_sides_have_to_want_it() {
-    let pair = pair(6, Kind::Cone, Kind::Cone, ServerOptions::default()).await;
+    let pair = pair(6, NatKind::Cone, NatKind::Cone, ServerOptions::default()).await;
     let (here, _there, _) = pair.meet().await;
     let (again, ..) = pair.meet().await;
     assert_ne!(socket(&here).id(), socket(&again).id());
@@ -149,7 +149,7 @@ async fn both_sides_have_to_want_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_route_costs_no_more_than_its_head_start() {
-    let mut pair = pair(7, Kind::Cone, Kind::Cone, reusable()).await;
+    let mut pair = pair(7, NatKind::Cone, NatKind::Cone, reusable()).await;
     let keys = KeyPair::generate();
     pair.key = keys.public_key;
     pair.server = pair.server_node.create_server(reusable());
@@ -173,7 +173,7 @@ async fn a_dead_route_costs_no_more_than_its_head_start() {
 
 #[tokio::test(start_paused = true)]
 async fn the_server_can_connect_back() {
-    let pair = pair(8, Kind::Cone, Kind::Cone, reusable()).await;
+    let pair = pair(8, NatKind::Cone, NatKind::Cone, reusable()).await;
     let server = pair.client.create_server(reusable());
     server.listen(pair.client.key_pair().clone()).await.expect("listens");
     let (here, there, _) = pair.meet().await;
@@ -204,7 +204,7 @@ async fn a_public_server_is_reached_without_nodes() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_of_routes() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let pair = pair(10, Kind::Cone, Kind::Cone, reusable()).await;
+    let pair = pair(10, NatKind::Cone, NatKind::Cone, reusable()).await;
     sleep(Duration::from_secs(20)).await;
     let before = tasks();
     let (here, there, _) = pair.meet().await;
@@ -219,7 +219,7 @@ async fn nothing_is_left_of_routes() {
 #[tokio::test(start_paused = true)]
 async fn a_node_is_destroyed_although_its_routes_are_kept() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let Pair { mut world, client, server_node, server, .. } = pair(11, Kind::Cone, Kind::Cone, reusable()).await;
+    let Pair { mut world, client, server_node, server, .. } = pair(11, NatKind::Cone, NatKind::Cone, reusable()).await;
     drop((client, server, server_node));
     sleep(Duration::from_secs(60)).await;
     let before = tasks();

@@ -47,6 +47,11 @@ impl<T> BulkTimer<T> {
         self.waiting.clear();
     }
 
+    /// How many items wait.
+    pub(crate) fn len(&self) -> usize {
+        self.leaving.len() + self.waiting.len()
+    }
+
     /// When [`BulkTimer::tick`] is next due. `None` while nothing waits.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.leaving.is_empty() && self.waiting.is_empty() { None } else { self.next_tick }

@@ -15,6 +15,7 @@ use crate::flush::Flushes;
 use crate::peer::{Peer, PeerInfo};
 use crate::queue::ShuffledQueue;
 use crate::retry_timer::RetryTimer;
+use crate::shared::Gauges;
 
 /// The most peers that are known at once, connected ones included. At the limit a newly found peer takes the place of one that
 /// waits in the queue with the lowest priority, chosen at random, so that a flood of made-up peers cannot lock others out.
@@ -166,19 +167,16 @@ impl Core {
         self.by_key.contains_key(key)
     }
 
-    /// How many connections there are.
-    pub(crate) fn connections(&self) -> usize {
-        self.open
-    }
-
-    /// How many attempts run.
-    pub(crate) fn connecting(&self) -> usize {
-        self.connecting
-    }
-
-    /// How many peers are known.
-    pub(crate) fn known_peers(&self) -> usize {
-        self.peers.len()
+    /// What it holds now.
+    pub(crate) fn gauges(&self) -> Gauges {
+        Gauges {
+            connections: self.open,
+            connecting: self.connecting,
+            known_peers: self.peers.len(),
+            queued: self.queue.len(),
+            waiting: self.retries.len(),
+            topics: self.topics.len(),
+        }
     }
 
     /// The counters.

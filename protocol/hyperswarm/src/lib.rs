@@ -84,5 +84,5 @@ pub use dht::DhtLink;
 pub use error::SwarmError;
 pub use peer::PeerInfo;
 pub use relays::{RelayNeed, RelayThrough};
-pub use shared::SwarmEvent;
+pub use shared::{Gauges, SwarmEvent};
 pub use swarm::{Discovery, JoinOptions, Swarm, SwarmOptions};

@@ -71,6 +71,11 @@ impl<T> RetryTimer<T> {
         Self { timers: backoffs.map(|backoff| BulkTimer::new(backoff + random_up_to(jitter, rng))) }
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.timers.iter().map(BulkTimer::len).sum()
+    }
+
     /// Puts `item`, which stands for `peer`, on its timer. False if `peer` is not to be tried again.
     pub(crate) fn add(&mut self, item: T, peer: &Peer, now: Instant) -> bool {
         let Some(backoff) = select(peer) else { return false };

@@ -33,12 +33,28 @@ struct Inner<C> {
     figures: Figures,
 }
 
+/// What a swarm holds at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Connections.
+    pub connections: usize,
+    /// Attempts that run.
+    pub connecting: usize,
+    /// Peers that are known: connected, waiting for an attempt, or asked for by key.
+    pub known_peers: usize,
+    /// Peers that wait for an attempt.
+    pub queued: usize,
+    /// Peers whose connection closed, and that wait to be tried again.
+    pub waiting: usize,
+    /// Topics that are joined.
+    pub topics: usize,
+}
+
 /// The figures of a swarm.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
-    pub(crate) connections: usize,
-    pub(crate) connecting: usize,
-    pub(crate) known_peers: usize,
+    pub(crate) gauges: Gauges,
     pub(crate) stats: Stats,
 }
 
@@ -89,20 +105,14 @@ impl<C> Shared<C> {
         let mut inner = self.inner.lock();
         inner.closed = true;
         let ready = std::mem::take(&mut inner.ready);
-        inner.figures.connections = 0;
-        inner.figures.connecting = 0;
+        inner.figures.gauges = Gauges::default();
         drop(inner);
         drop(ready);
         self.notify.notify_one();
     }
 
     pub(crate) fn publish(&self, core: &Core) {
-        self.inner.lock().figures = Figures {
-            connections: core.connections(),
-            connecting: core.connecting(),
-            known_peers: core.known_peers(),
-            stats: core.stats(),
-        };
+        self.inner.lock().figures = Figures { gauges: core.gauges(), stats: core.stats() };
     }
 
     pub(crate) fn figures(&self) -> Figures {

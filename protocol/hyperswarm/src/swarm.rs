@@ -18,7 +18,7 @@ use crate::driver::{Command, Done, Driver, Start};
 use crate::network::Network;
 use crate::relays::RelayThrough;
 use crate::retry_timer::{self, default_backoffs};
-use crate::shared::{Shared, SwarmEvent};
+use crate::shared::{Gauges, Shared, SwarmEvent};
 use crate::{PeerInfo, SwarmError};
 
 /// Events that wait for one reader. At the limit the oldest are lost for that reader, and it is told so.
@@ -133,7 +133,7 @@ impl<N: Network> fmt::Debug for Swarm<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Swarm")
             .field("key_pair", &self.inner.key_pair)
-            .field("connections", &self.inner.shared.figures().connections)
+            .field("connections", &self.inner.shared.figures().gauges.connections)
             .finish_non_exhaustive()
     }
 }
@@ -265,17 +265,22 @@ impl<N: Network> Swarm<N> {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.inner.shared.figures().connections
+        self.inner.shared.figures().gauges.connections
     }
 
     /// How many attempts run.
     pub fn connecting(&self) -> usize {
-        self.inner.shared.figures().connecting
+        self.inner.shared.figures().gauges.connecting
     }
 
     /// How many peers are known: connected, waiting for an attempt, or asked for by key.
     pub fn known_peers(&self) -> usize {
-        self.inner.shared.figures().known_peers
+        self.inner.shared.figures().gauges.known_peers
+    }
+
+    /// What it holds now.
+    pub fn gauges(&self) -> Gauges {
+        self.inner.shared.figures().gauges
     }
 
     /// What happened so far.

@@ -77,5 +77,5 @@ pub mod network;
 pub mod packet;
 pub mod stream;
 
-pub use driver::{Datagram, StreamOptions, Udx, UdxSocket, UdxStream, WeakUdxStream};
+pub use driver::{Datagram, Gauges, StreamOptions, Udx, UdxSocket, UdxStream, WeakUdxStream};
 pub use error::{CloseReason, Error};

@@ -1,8 +1,6 @@
 //! A simulated network of nodes, in virtual time.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub(crate) mod nat;
-
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
@@ -52,6 +52,17 @@ pub struct StreamOptions {
     pub initial_ack: u32,
 }
 
+/// What an instance holds at a moment. Counting costs nothing on the packet path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Sockets that were bound and not closed.
+    pub sockets: usize,
+    /// Streams that have an id, with those that only linger.
+    pub streams: usize,
+    /// Deadlines that are waited for, a few for each stream that is not idle.
+    pub deadlines: usize,
+}
+
 /// A UDX instance: a set of sockets that share one table of streams.
 ///
 /// Clones are handles of the same instance. Needs a tokio runtime wherever sockets are bound.
@@ -66,6 +77,7 @@ pub(crate) struct Instance {
     streams: RwLock<HashMap<u32, Arc<Shared>>>,
     schedule: Arc<Schedule>,
     next_socket: AtomicU64,
+    open_sockets: AtomicUsize,
     buffers: Mutex<Vec<ReceiveBuffers>>,
 }
 
@@ -84,6 +96,7 @@ impl Udx {
             streams: RwLock::default(),
             schedule: Arc::default(),
             next_socket: AtomicU64::new(1),
+            open_sockets: AtomicUsize::new(0),
             buffers: Mutex::default(),
         };
         Self { instance: Arc::new(instance) }
@@ -137,6 +150,16 @@ impl Udx {
             }
         }
         Ok(UdxStream::new(shared, Arc::clone(&self.instance)))
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            sockets: self.instance.open_sockets.load(Ordering::Relaxed),
+            streams: self.stream_count(),
+            deadlines: self.instance.schedule.len(),
+        }
     }
 
     /// Number of streams that have an id, with those that only linger.

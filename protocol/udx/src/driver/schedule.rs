@@ -69,6 +69,11 @@ impl Schedule {
         }
     }
 
+    /// How many deadlines are waited for.
+    pub(super) fn len(&self) -> usize {
+        self.queue.lock().deadlines.len()
+    }
+
     /// Has the stream looked at no later than `at`.
     pub(super) fn arm(&self, at: Instant, stream: &Arc<Shared>) {
         let mut queue = self.queue.lock();
@@ -115,6 +120,7 @@ impl Schedule {
                     Some(at) => {
                         let sleep = tokio::time::sleep_until(at.into());
                         tokio::select! {
+                            biased;
                             () = sleep => {}
                             () = self.wake.notified() => {}
                         }

@@ -112,6 +112,7 @@ impl SocketCore {
         let driver =
             Driver { core: Arc::downgrade(&core), io, errors: 0, touched: Vec::new(), unanswered: 0, _alive: alive };
         *core.task.lock() = Some(tokio::spawn(driver).abort_handle());
+        instance.open_sockets.fetch_add(1, Ordering::Relaxed);
         Ok(UdxSocket { core })
     }
 
@@ -158,6 +159,7 @@ impl SocketCore {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.instance.open_sockets.fetch_sub(1, Ordering::Relaxed);
         self.instance.close_streams_of(self.id);
         self.blocked.lock().clear();
         self.io.write().take();
@@ -170,6 +172,9 @@ impl SocketCore {
 
 impl Drop for SocketCore {
     fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            self.instance.open_sockets.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(task) = self.task.get_mut().take() {
             task.abort();
         }

@@ -1,6 +1,7 @@
 //! A network in memory, in tokio's time: hosts, and links with delay, loss, reordering, duplication and a rate.
 //!
-//! All chance comes from one seed, so that a run on a single-threaded runtime with paused time repeats itself. Datagrams
+//! All chance comes from one seed, so that a run on a single-threaded runtime with paused time repeats itself. Each direction of
+//! each path has its own, so that it does not matter in which order a host writes to several others at one moment. Datagrams
 //! arrive with the resolution of tokio's timers, a millisecond. A [`Middlebox`] sees every datagram on its way and may
 //! rewrite or stop it; NATs and partitions are built from that.
 //!
@@ -127,12 +128,36 @@ pub struct SimNetwork {
     world: Arc<Mutex<World>>,
 }
 
-struct World {
+/// One direction between two hosts.
+struct Path {
     random: StdRng,
+    /// When the last byte queued in front of a rated link has left.
+    free_at: Instant,
+    /// When its last datagram arrives.
+    last_arrival: Instant,
+}
+
+impl Path {
+    fn new(seed: u64, ends: (IpAddr, IpAddr), now: Instant) -> Self {
+        let mut hash = seed;
+        for ip in [ends.0, ends.1] {
+            let bits = match ip {
+                IpAddr::V4(ip) => ip.to_bits().into(),
+                IpAddr::V6(ip) => ip.to_bits() as u64 ^ (ip.to_bits() >> 64) as u64,
+            };
+            // One step of the generator that seeds others (SplitMix64) for each address: neighbours have nothing in common.
+            hash = (hash ^ bits).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 30;
+        }
+        Self { random: StdRng::seed_from_u64(hash), free_at: now, last_arrival: now }
+    }
+}
+
+struct World {
+    seed: u64,
     default_link: Link,
     links: HashMap<(IpAddr, IpAddr), Link>,
-    /// When the last byte queued in front of a rated link has left, and when its last datagram arrives.
-    busy: HashMap<(IpAddr, IpAddr), (Instant, Instant)>,
+    paths: HashMap<(IpAddr, IpAddr), Path>,
     sockets: HashMap<SocketAddr, Weak<SimSocket>>,
     middlebox: Option<Box<dyn Middlebox>>,
     order: u64,
@@ -150,10 +175,10 @@ impl SimNetwork {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let world = World {
-            random: StdRng::seed_from_u64(seed),
+            seed,
             default_link: Link::default(),
             links: HashMap::new(),
-            busy: HashMap::new(),
+            paths: HashMap::new(),
             sockets: HashMap::new(),
             middlebox: None,
             order: 0,
@@ -223,10 +248,11 @@ impl World {
         let ends = (packet.source.ip(), packet.destination.ip());
         let link = *self.links.get(&ends).unwrap_or(&self.default_link);
         let size = packet.data.len() + DATAGRAM_OVERHEAD;
-        if size > link.mtu || self.random.random_bool(link.loss) {
+        let Path { random, free_at, last_arrival } =
+            self.paths.entry(ends).or_insert_with(|| Path::new(self.seed, ends, now));
+        if size > link.mtu || random.random_bool(link.loss) {
             return Vec::new();
         }
-        let (free_at, last_arrival) = self.busy.entry(ends).or_insert((now, now));
         let mut leaves = now;
         if let Some(rate) = link.rate.filter(|rate| *rate > 0) {
             let waiting = free_at.saturating_duration_since(now).as_secs_f64() * rate as f64;
@@ -236,12 +262,12 @@ impl World {
             leaves = (*free_at).max(now) + Duration::from_secs_f64(size as f64 / rate as f64);
             *free_at = leaves;
         }
-        let copies = 1 + usize::from(self.random.random_bool(link.duplicate));
+        let copies = 1 + usize::from(random.random_bool(link.duplicate));
         let mut arrivals = Vec::with_capacity(copies);
         for _ in 0..copies {
-            let at = leaves + link.delay + link.jitter.mul_f64(self.random.random::<f64>());
-            let at = if self.random.random_bool(link.reorder) {
-                at + link.delay.mul_f64(2.0 * self.random.random::<f64>())
+            let at = leaves + link.delay + link.jitter.mul_f64(random.random::<f64>());
+            let at = if random.random_bool(link.reorder) {
+                at + link.delay.mul_f64(2.0 * random.random::<f64>())
             } else {
                 *last_arrival = at.max(*last_arrival);
                 *last_arrival
