@@ -51,6 +51,16 @@ impl Bitfield {
         index < self.contiguous || self.pages.get(&page).is_some_and(|page| page[word] & bit != 0)
     }
 
+    /// How many pages are kept: the memory that it takes.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// For a set that is not stored.
+    pub(crate) fn forget_dirty(&mut self) {
+        self.dirty.clear();
+    }
+
     /// 64 blocks, from the block `64 * word` on.
     pub(crate) fn word(&self, word: u64) -> u64 {
         let start = word.saturating_mul(64);

@@ -57,6 +57,7 @@ mod merkle;
 pub mod multisig;
 mod node;
 mod proof;
+pub mod replication;
 mod session;
 mod snapshot;
 mod storage;

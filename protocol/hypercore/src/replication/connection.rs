@@ -1,0 +1,293 @@
+//! One connection: a channel for each core, all in one task.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use protomux::{Channel, ChannelEvent, ChannelOptions, Mux, PairRequest};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use super::entry::Entry;
+use super::hub::Hub;
+use super::messages::{ALIAS, Handshake, Message, PROTOCOL, capability};
+use super::peer::PeerId;
+use super::replicator::{MAX_INVALID_REQUESTS, Offence, Output};
+use crate::proof::{Proof, Request};
+use crate::{Error, Fault, Hash, Hypercore};
+
+/// So many messages of a channel are taken before the other channels have their turn.
+const MAX_TURN: usize = 128;
+
+/// So many answers are made at once, while the disk is waited for.
+const MAX_PROOFS: usize = 64;
+
+type Serving = Pin<Box<dyn Future<Output = (Hash, bool)> + Send>>;
+type Proving = Pin<Box<dyn Future<Output = (u64, Request, Result<Proof, Error>)> + Send>>;
+
+/// Cores to be opened on the connection.
+pub(crate) type Opens = mpsc::UnboundedSender<Arc<Entry>>;
+
+pub(crate) async fn run(hub: Arc<Hub>, mux: Mux, mut opens: mpsc::UnboundedReceiver<Arc<Entry>>, pairs: [protomux::PairStream; 2]) {
+    let [mut pairs, mut aliases] = pairs;
+    let mut channels: FuturesUnordered<Serving> = FuturesUnordered::new();
+    let mut reopened: Vec<Arc<Entry>> = Vec::new();
+    let closed = mux.clone();
+    let mut closed = std::pin::pin!(async move { closed.closed().await });
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut closed => break,
+            entry = opens.recv() => match entry {
+                Some(entry) => open(&hub, &mux, &mut channels, entry),
+                None => break,
+            },
+            request = pairs.next() => match request {
+                Some(request) => pair(&hub, &mux, &mut channels, request),
+                None => break,
+            },
+            request = aliases.next() => match request {
+                Some(request) => pair(&hub, &mux, &mut channels, request),
+                None => break,
+            },
+            Some((discovery_key, again)) = channels.next(), if !channels.is_empty() => {
+                if again && let Some(entry) = hub.entry(&discovery_key) {
+                    reopened.push(entry);
+                }
+                hub.release(&discovery_key);
+            }
+        }
+        for entry in reopened.drain(..) {
+            open(&hub, &mux, &mut channels, entry);
+        }
+    }
+}
+
+fn open(hub: &Arc<Hub>, mux: &Mux, channels: &mut FuturesUnordered<Serving>, entry: Arc<Entry>) {
+    if [PROTOCOL, ALIAS].iter().any(|protocol| mux.opened(protocol, Some(&entry.discovery_key))) {
+        return;
+    }
+    let options = ChannelOptions::new(PROTOCOL).id(entry.discovery_key).handshake(handshake(mux, &entry));
+    match mux.open(options) {
+        Ok(channel) => channels.push(serve(hub, mux, channel, entry).boxed()),
+        Err(error) => debug!(%error, "cannot open the channel of a core"),
+    }
+}
+
+/// The peer opened a channel: it is answered if the core is here.
+fn pair(hub: &Arc<Hub>, mux: &Mux, channels: &mut FuturesUnordered<Serving>, request: PairRequest) {
+    let Ok(discovery_key) = Hash::try_from(request.id()) else { return };
+    let Some(entry) = hub.find(&discovery_key) else { return };
+    match request.open(handshake(mux, &entry)) {
+        Ok(channel) => channels.push(serve(hub, mux, channel, entry).boxed()),
+        Err(error) => debug!(%error, "cannot open the channel of a core"),
+    }
+}
+
+fn handshake(mux: &Mux, entry: &Entry) -> Vec<u8> {
+    let capability = capability(mux.is_initiator(), &entry.key, mux.handshake_hash());
+    Handshake { seeks: true, capability }.encode()
+}
+
+/// Serves a channel until it is closed. The core, and whether to open it again.
+fn serve(hub: &Arc<Hub>, mux: &Mux, channel: Channel, entry: Arc<Entry>) -> impl Future<Output = (Hash, bool)> + Send + 'static {
+    let id = hub.next_peer();
+    let serving = Channeling {
+        core: entry.core(),
+        entry,
+        mux: mux.clone(),
+        channel,
+        id,
+        proofs: FuturesUnordered::new(),
+        look: None,
+        opened: false,
+    };
+    serving.run()
+}
+
+struct Channeling {
+    core: Hypercore,
+    entry: Arc<Entry>,
+    mux: Mux,
+    channel: Channel,
+    id: PeerId,
+    proofs: FuturesUnordered<Proving>,
+    /// When to look after what is late.
+    look: Option<Instant>,
+    opened: bool,
+}
+
+impl Drop for Channeling {
+    /// Also when the connection is given up in the middle.
+    fn drop(&mut self) {
+        self.entry.remove_link(self.id);
+    }
+}
+
+impl Channeling {
+    async fn run(mut self) -> (Hash, bool) {
+        let sender = self.channel.sender();
+        self.entry.add_link(self.id, sender.clone(), self.mux.clone());
+        let discovery_key = self.entry.discovery_key;
+        loop {
+            let waits = self.has_requests();
+            let look = self.look;
+            tokio::select! {
+                event = self.channel.recv() => {
+                    let Some(event) = event else { return (discovery_key, false) };
+                    let mut next = Some(event);
+                    let mut turn = 0;
+                    while let Some(event) = next.take() {
+                        if let Some(again) = self.on_event(event) {
+                            return (discovery_key, again);
+                        }
+                        turn += 1;
+                        if turn < MAX_TURN {
+                            next = self.channel.recv().now_or_never().flatten();
+                        }
+                    }
+                    self.answer();
+                    if turn == MAX_TURN {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                () = sender.drained(), if waits && self.proofs.len() < MAX_PROOFS => self.answer(),
+                Some((request, asked, proof)) = self.proofs.next(), if !self.proofs.is_empty() => {
+                    self.proven(request, &asked, proof);
+                }
+                () = async { sleep_until(look.unwrap_or_else(Instant::now)).await }, if look.is_some() => self.look(),
+                () = self.entry.asked.notified(), if look.is_none() => self.look(),
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let next = self.entry.with(|replicator, now| replicator.tick(now));
+        self.look = next.map(|after: Duration| Instant::now() + after);
+    }
+
+    fn has_requests(&self) -> bool {
+        self.entry.with(|replicator, _| replicator.peers.get(&self.id).is_some_and(|peer| !peer.requests.is_empty()))
+    }
+
+    fn on_event(&mut self, event: ChannelEvent) -> Option<bool> {
+        match event {
+            ChannelEvent::Open { handshake } => {
+                let expected = capability(!self.mux.is_initiator(), &self.entry.key, self.mux.handshake_hash());
+                match Handshake::decode(&handshake) {
+                    Ok(handshake) if handshake.capability == expected => {
+                        self.opened = true;
+                        self.entry.with(|replicator, now| replicator.opened(self.id, now));
+                    }
+                    _ => {
+                        debug!("a peer does not know the key of the core that it opened");
+                        self.mux.destroy();
+                        return Some(false);
+                    }
+                }
+            }
+            ChannelEvent::Message { kind, body } => match Message::decode(kind, &body) {
+                Ok(Some(message)) => self.entry.with(|replicator, now| replicator.on_message(self.id, message, now)),
+                Ok(None) => {}
+                Err(error) => {
+                    debug!(%error, "a peer sent a message that cannot be read");
+                    self.mux.destroy();
+                    return Some(false);
+                }
+            },
+            ChannelEvent::Close { remote } => {
+                // A peer closes what neither seemed to want any more; it may have crossed with a wish of ours.
+                let again = self.entry.with(|replicator, _| {
+                    let peer = replicator.peers.get(&self.id);
+                    let uploads = peer.is_some_and(|peer| peer.remote.uploading && !peer.remote.downloading);
+                    remote && self.opened && replicator.downloading && uploads
+                });
+                return Some(again && !self.mux.is_closed());
+            }
+        }
+        if self.look.is_none() && self.entry.with(|replicator, _| !replicator.inflight.is_empty()) {
+            self.look();
+        }
+        None
+    }
+
+    /// Answers requests while the connection takes answers.
+    fn answer(&mut self) {
+        let mut corked = false;
+        while self.proofs.len() < MAX_PROOFS {
+            let next = self.entry.with(|replicator, _| {
+                let fork = replicator.known.fork;
+                replicator.peers.get_mut(&self.id).and_then(|peer| peer.requests.pop_front()).map(|next| (next, fork))
+            });
+            let Some(((id, fork, request), local)) = next else { break };
+            let missing = request.block.is_some_and(|block| !self.core.has(block.index));
+            if fork != local || missing {
+                self.refuse(id, &request);
+                continue;
+            }
+            if !corked {
+                corked = true;
+                self.mux.cork();
+            }
+            let core = self.core.clone();
+            let mut proving: Proving = async move { (id, request, core.proof(&request).await) }.boxed();
+            let mut drained = true;
+            // Nearly always the disk is not waited for.
+            match (&mut proving).now_or_never() {
+                Some((id, request, proof)) => drained = self.proven(id, &request, proof),
+                None => self.proofs.push(proving),
+            }
+            if !drained {
+                break;
+            }
+        }
+        if corked {
+            self.mux.uncork();
+        }
+    }
+
+    fn send(&self, message: &Message) -> bool {
+        let (kind, body) = message.encode();
+        match self.channel.try_send(kind, &body) {
+            Ok(drained) => drained,
+            Err(protomux::Error::Full) => {
+                self.mux.destroy();
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn refuse(&self, id: u64, request: &Request) {
+        if request.manifest
+            && let Some(manifest) = self.core.manifest()
+        {
+            let fork = self.core.fork();
+            let proof = Box::new(Proof { fork, manifest: Some(manifest), ..Proof::default() });
+            self.send(&Message::Data { request: id, proof });
+        } else {
+            self.send(&Message::NoData { request: id, reason: None });
+        }
+    }
+
+    /// Whether there is room for more.
+    fn proven(&mut self, id: u64, request: &Request, proof: Result<Proof, Error>) -> bool {
+        match proof {
+            Ok(proof) => return self.send(&Message::Data { request: id, proof: Box::new(proof) }),
+            Err(error) if error.fault() == Fault::Peer => self.entry.with(|replicator, _| {
+                let Some(peer) = replicator.peers.get_mut(&self.id) else { return };
+                peer.invalid_requests += 1;
+                if peer.invalid_requests > MAX_INVALID_REQUESTS {
+                    replicator.outputs.push(Output::Drop(self.id, Offence::Requests));
+                }
+            }),
+            Err(Error::NotFound) => {}
+            Err(error) => debug!(%error, "cannot answer a peer"),
+        }
+        self.refuse(id, request);
+        true
+    }
+}

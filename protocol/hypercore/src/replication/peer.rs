@@ -1,0 +1,191 @@
+//! What is known about one peer of one core.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use super::messages::Sync;
+use crate::bitfield::Bitfield;
+use crate::proof::Request;
+
+/// The number of a peer, given by the driver.
+pub(crate) type PeerId = u64;
+
+/// So many requests wait for one peer's answers at most.
+pub const MAX_INFLIGHT: usize = 512;
+
+/// So many at least, however slow it answers.
+pub const MIN_INFLIGHT: usize = 16;
+
+/// So many bytes of blocks are asked for at once, by the average size of the core's blocks.
+pub const MAX_INFLIGHT_BYTES: u64 = 8 << 20;
+
+/// So many requests of a peer wait for our answers at most; one that asks for more loses the connection.
+pub const MAX_PEER_REQUESTS: usize = 4096;
+
+/// So many pages of 4096 blocks are remembered of what a peer has beyond what it has from the start. What is beyond is not asked of it.
+pub const MAX_REMOTE_PAGES: usize = 8192;
+
+/// How many blocks a `want` is about.
+pub(crate) const SEGMENT: u64 = 1 << 21;
+
+const PAGE: u64 = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// What it said last.
+    pub(crate) remote: Sync,
+    pub(crate) synced: bool,
+    /// The length of ours that it knows.
+    pub(crate) acked: u64,
+    /// Whether we can prove an upgrade from its length.
+    pub(crate) can_upgrade: bool,
+    /// What we said last.
+    pub(crate) sent: Option<Sync>,
+    bits: Bitfield,
+    wanted: HashSet<u64>,
+    pub(crate) inflight: usize,
+    window: usize,
+    fastest: Duration,
+    /// A smoothed time from request to answer.
+    pub(crate) latency: Duration,
+    /// When it last answered, or was first asked after it had answered all.
+    pub(crate) heard: Duration,
+    /// Nothing is asked of it: what it sent was wrong.
+    pub(crate) paused: bool,
+    /// When it was paused.
+    pub(crate) suspected: Option<Duration>,
+    /// What it waits for.
+    pub(crate) requests: VecDeque<(u64, u64, Request)>,
+    pub(crate) invalid_requests: u32,
+    pub(crate) last_extension: String,
+    pub(crate) last_sent_extension: String,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            remote: Sync { uploading: true, downloading: true, ..Sync::default() },
+            synced: false,
+            acked: 0,
+            can_upgrade: true,
+            sent: None,
+            bits: Bitfield::default(),
+            wanted: HashSet::new(),
+            inflight: 0,
+            window: 64,
+            fastest: Duration::MAX,
+            latency: Duration::from_millis(50),
+            heard: Duration::ZERO,
+            paused: false,
+            suspected: None,
+            requests: VecDeque::new(),
+            invalid_requests: 0,
+            last_extension: String::new(),
+            last_sent_extension: String::new(),
+        }
+    }
+}
+
+impl Peer {
+    pub(crate) fn has(&self, index: u64) -> bool {
+        index < self.remote.length && self.bits.get(index)
+    }
+
+    /// Which of 64 blocks it has.
+    pub(crate) fn word(&self, word: u64) -> u64 {
+        self.bits.word(word)
+    }
+
+    pub(crate) fn contiguous(&self) -> u64 {
+        self.bits.contiguous()
+    }
+
+    pub(crate) fn has_all(&self, start: u64, end: u64) -> bool {
+        self.bits.find(false, start, end).is_none()
+    }
+
+    pub(crate) fn set_range(&mut self, start: u64, length: u64, has: bool) {
+        let end = start.saturating_add(length).min(encoding::MAX_SAFE_INTEGER);
+        let room = (MAX_REMOTE_PAGES.saturating_sub(self.bits.pages()) as u64).saturating_mul(PAGE);
+        let contiguous = self.bits.contiguous();
+        if has && start <= contiguous {
+            self.bits.set(start, end);
+        } else if has {
+            self.bits.set(start, end.min(start.saturating_add(room)));
+        } else if start < contiguous && contiguous - start > room {
+            // What is behind the gap does not fit: it is asked about anew.
+            self.bits = Bitfield::new(start);
+            self.wanted.clear();
+        } else {
+            self.bits.unset(start, end);
+        }
+        self.bits.forget_dirty();
+    }
+
+    /// It does not have what was asked for; it is not asked again before it says that it has.
+    pub(crate) fn refused(&mut self, request: &Request) {
+        if let Some(block) = request.block {
+            self.set_range(block.index, 1, false);
+        }
+        if request.upgrade.is_some() {
+            self.remote.can_upgrade = false;
+        }
+        if request.manifest {
+            self.remote.has_manifest = false;
+        }
+    }
+
+    /// Takes a bitfield over: it is the truth about its blocks.
+    pub(crate) fn set_bits(&mut self, start: u64, words: &[u32]) {
+        let end = start.saturating_add(32 * words.len() as u64);
+        if end > encoding::MAX_SAFE_INTEGER {
+            return;
+        }
+        self.set_range(start, end - start, false);
+        let mut at = 0;
+        let bit = |at: u64| words[(at / 32) as usize] >> (at % 32) & 1 != 0;
+        while at < end - start {
+            // Whole words without any are skipped.
+            if at % 32 == 0 && words[(at / 32) as usize] == 0 {
+                at += 32;
+                continue;
+            }
+            if !bit(at) {
+                at += 1;
+                continue;
+            }
+            let first = at;
+            while at < end - start && (at % 32 == 0 && words[(at / 32) as usize] == u32::MAX || bit(at)) {
+                at += if at % 32 == 0 && words[(at / 32) as usize] == u32::MAX { 32 } else { 1 };
+            }
+            self.set_range(start + first, at - first, true);
+        }
+    }
+
+    /// The segment of a block that was not asked about yet, if there is one.
+    pub(crate) fn want(&mut self, index: u64) -> Option<u64> {
+        let segment = index / SEGMENT;
+        // Those far beyond its length say nothing.
+        let known = index < self.bits.contiguous() || index >= self.remote.length;
+        (!known && self.wanted.insert(segment)).then_some(segment * SEGMENT)
+    }
+
+    /// How many requests may wait.
+    pub(crate) fn window(&self, block_bytes: u64) -> usize {
+        let by_bytes = usize::try_from(MAX_INFLIGHT_BYTES / block_bytes.max(1)).unwrap_or(usize::MAX);
+        self.window.min(by_bytes.max(MIN_INFLIGHT))
+    }
+
+    /// Learns from an answer: more is asked at once as long as it does not make the answers late.
+    pub(crate) fn answered(&mut self, sent: Duration, now: Duration) {
+        let took = now.saturating_sub(sent);
+        self.heard = now;
+        self.fastest = self.fastest.min(took);
+        self.latency = (self.latency * 7 + took) / 8;
+        if took < self.fastest * 2 + Duration::from_millis(50) {
+            self.window = (self.window + 1).min(MAX_INFLIGHT);
+        } else {
+            self.window = (self.window - self.window / 64).max(MIN_INFLIGHT);
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! The replication of one core with all its peers, without I/O: messages and time come in, messages go out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::messages::{Message, Sync};
+use super::peer::{MAX_PEER_REQUESTS, Peer, PeerId};
+use super::wants::Wants;
+use crate::events::Event;
+use crate::merkle::Reorg;
+use crate::proof::{Proof, Request};
+use crate::{Error, Fault, Hypercore, Verified};
+
+/// A peer that answers nothing for so long, while something is asked of it, loses the connection.
+pub const STALLED: Duration = Duration::from_secs(20);
+
+/// A peer that sent something wrong has so long to prove that the owner of the core signed two histories.
+pub const CONFLICT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many requests that make no sense are refused before their sender loses the connection.
+pub const MAX_INVALID_REQUESTS: u32 = 64;
+
+/// Why a peer loses its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offence {
+    /// What it sent is not proven.
+    InvalidProof(String),
+    /// It does not answer.
+    Stalled,
+    /// It asked for too much, or for what makes no sense.
+    Requests,
+}
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Send(PeerId, Message),
+    /// Close the channel: neither side wants anything.
+    Close(PeerId),
+    /// Give up the connection.
+    Drop(PeerId, Offence),
+    /// A message of an extension.
+    Extension(PeerId, String, bytes::Bytes),
+}
+
+/// What was asked of a peer.
+#[derive(Debug)]
+pub(crate) struct Inflight {
+    pub(crate) peer: PeerId,
+    pub(crate) fork: u64,
+    pub(crate) request: Request,
+    pub(crate) sent: Duration,
+}
+
+pub(crate) struct ReorgState {
+    pub(crate) fork: u64,
+    pub(crate) found: Option<Reorg>,
+    pub(crate) inflight: Option<u64>,
+}
+
+/// What peers are told about this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) fork: u64,
+    pub(crate) length: u64,
+    pub(crate) has_manifest: bool,
+}
+
+pub(crate) struct Replicator {
+    pub(crate) core: Hypercore,
+    pub(crate) known: Known,
+    pub(crate) downloading: bool,
+    pub(crate) peers: BTreeMap<PeerId, Peer>,
+    pub(crate) inflight: HashMap<u64, Inflight>,
+    free_ids: Vec<u64>,
+    next_id: u64,
+    pub(crate) wants: Wants,
+    pub(crate) upgrade: Option<u64>,
+    pub(crate) manifest: Option<u64>,
+    pub(crate) reorg: Option<ReorgState>,
+    pub(crate) outputs: Vec<Output>,
+}
+
+impl Replicator {
+    /// For a core whose `known` state is on disk.
+    pub(crate) fn new(core: Hypercore) -> Self {
+        let known = known(&core);
+        Self {
+            core,
+            known,
+            downloading: false,
+            peers: BTreeMap::new(),
+            inflight: HashMap::new(),
+            free_ids: Vec::new(),
+            next_id: 1,
+            wants: Wants::default(),
+            upgrade: None,
+            manifest: None,
+            reorg: None,
+            outputs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn send(&mut self, peer: PeerId, message: Message) {
+        self.outputs.push(Output::Send(peer, message));
+    }
+
+    pub(crate) fn is_downloading(&self) -> bool {
+        self.downloading || !self.inflight.is_empty()
+    }
+
+    /// The peer proved that it knows the core's key.
+    pub(crate) fn opened(&mut self, id: PeerId, now: Duration) {
+        self.peers.insert(id, Peer { heard: now, ..Peer::default() });
+        self.send_sync(id);
+        let contiguous = self.core.contiguous_length().min(self.known.length);
+        if contiguous > 0 {
+            self.send(id, Message::Range { drop: false, start: 0, length: contiguous });
+        }
+    }
+
+    /// The channel is closed.
+    pub(crate) fn closed(&mut self, id: PeerId, now: Duration) {
+        if self.peers.remove(&id).is_none() {
+            return;
+        }
+        let gone: Vec<u64> = self.inflight.iter().filter(|(_, asked)| asked.peer == id).map(|(&id, _)| id).collect();
+        for request in gone {
+            self.take_inflight(request);
+        }
+        self.update_all(now);
+    }
+
+    pub(crate) fn sync_of(&self, peer: &Peer) -> Sync {
+        let same_fork = self.known.fork == peer.remote.fork;
+        Sync {
+            fork: self.known.fork,
+            length: self.known.length,
+            remote_length: if same_fork { peer.remote.length } else { 0 },
+            can_upgrade: peer.can_upgrade && same_fork,
+            uploading: true,
+            downloading: self.is_downloading(),
+            has_manifest: self.known.has_manifest,
+            allow_push: false,
+        }
+    }
+
+    pub(crate) fn send_sync(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let sync = self.sync_of(peer);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.can_upgrade = sync.can_upgrade;
+            peer.sent = Some(sync);
+        }
+        self.send(id, Message::Sync(sync));
+    }
+
+    fn can_upgrade(&self, peer: &Peer) -> bool {
+        let Sync { fork, length, .. } = peer.remote;
+        fork == self.known.fork && (length == 0 || self.core.can_upgrade_from(length).unwrap_or(false))
+    }
+
+    /// Tells a peer of what changed here.
+    pub(crate) fn signal(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let Sync { fork, length, .. } = peer.remote;
+        if fork == self.known.fork && self.known.length > length && !peer.can_upgrade {
+            let can_upgrade = self.can_upgrade(peer);
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.can_upgrade = can_upgrade;
+            }
+        }
+        self.send_sync(id);
+    }
+
+    /// Tells all peers that do not know it of what is here now.
+    pub(crate) fn signal_all(&mut self) {
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            let Some(peer) = self.peers.get(&id) else { continue };
+            let now = Sync { can_upgrade: false, remote_length: 0, ..self.sync_of(peer) };
+            if peer.sent.map(|sent| Sync { can_upgrade: false, remote_length: 0, ..sent }) != Some(now) {
+                self.signal(id);
+            }
+        }
+    }
+
+    /// Something happened to the core, and is on disk.
+    pub(crate) fn on_event(&mut self, event: &Event, now: Duration) {
+        match *event {
+            Event::Append { length } => self.known.length = length.max(self.known.length).min(self.core.length()),
+            Event::Truncate { length, fork } => {
+                let gone = self.known.length.saturating_sub(length);
+                self.known.fork = fork;
+                self.known.length = length;
+                if gone > 0 {
+                    self.tell_range(length, gone, true);
+                }
+                self.wants.restart(length);
+            }
+            Event::Have { start, length } => self.tell_range(start, length, false),
+            Event::Drop { start, length } => {
+                self.tell_range(start, length, true);
+                self.wants.restart(start);
+            }
+            Event::Manifest => self.known.has_manifest = true,
+            Event::Frozen => {
+                let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+                self.outputs.extend(ids.into_iter().map(Output::Close));
+            }
+            Event::Changed => {
+                self.known = known(&self.core);
+                let contiguous = self.core.contiguous_length();
+                self.tell_range(0, contiguous, false);
+                self.wants.restart(0);
+            }
+        }
+        self.signal_all();
+        self.wants.resolve_local(&self.core);
+        self.wants.resolve_seeks(&self.core);
+        self.wants.advance_ranges(&self.core);
+        self.update_all(now);
+    }
+
+    fn tell_range(&mut self, start: u64, length: u64, drop: bool) {
+        if length == 0 {
+            return;
+        }
+        let end = start + length;
+        let tell = |peer: &Peer| !peer.paused && (drop || peer.contiguous() < end && !peer.has_all(start, end));
+        let ids: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| tell(peer)).map(|(&id, _)| id).collect();
+        for id in ids {
+            self.send(id, Message::Range { drop, start, length });
+        }
+    }
+
+    pub(crate) fn set_downloading(&mut self, downloading: bool, now: Duration) {
+        self.downloading = downloading;
+        self.signal_all();
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.close_if_idle(id);
+        }
+        self.update_all(now);
+    }
+
+    fn close_if_idle(&mut self, id: PeerId) -> bool {
+        let idle = self.peers.get(&id).is_some_and(|peer| peer.synced && !peer.remote.downloading);
+        let idle = idle && !self.is_downloading();
+        if idle {
+            self.outputs.push(Output::Close(id));
+        }
+        idle
+    }
+
+    /// A message of a peer.
+    pub(crate) fn on_message(&mut self, id: PeerId, message: Message, now: Duration) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        match message {
+            Message::Sync(sync) => self.on_sync(id, sync, now),
+            Message::Request { id: request, fork, request: asked, .. } => {
+                peer.requests.retain(|(other, ..)| *other != request);
+                if peer.requests.len() >= MAX_PEER_REQUESTS {
+                    self.outputs.push(Output::Drop(id, Offence::Requests));
+                } else {
+                    peer.requests.push_back((request, fork, asked));
+                }
+            }
+            Message::Cancel { request } => peer.requests.retain(|(other, ..)| *other != request),
+            Message::Data { request, proof } => self.on_data(id, request, &proof, now),
+            Message::NoData { request, .. } => {
+                if let Some(asked) = self.take_answer(id, request, now)
+                    && let Some(peer) = self.peers.get_mut(&id)
+                {
+                    peer.refused(&asked.request);
+                }
+                self.update_all(now);
+            }
+            Message::Want { start, length, .. } => self.on_want(id, start, length),
+            Message::Unwant { .. } => {}
+            Message::Bitfield { start, words } => {
+                peer.set_bits(start, &words);
+                self.update(id, now);
+            }
+            Message::Range { drop, start, length } => {
+                peer.set_range(start, length, !drop);
+                if !drop {
+                    self.update(id, now);
+                }
+            }
+            Message::Extension { name, message } => {
+                if !name.is_empty() {
+                    peer.last_extension = name;
+                }
+                let name = peer.last_extension.clone();
+                self.outputs.push(Output::Extension(id, name, message));
+            }
+        }
+    }
+
+    fn on_sync(&mut self, id: PeerId, sync: Sync, now: Duration) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let length_changed = sync.length != peer.remote.length;
+        let same_fork = sync.fork == self.known.fork;
+        peer.remote = sync;
+        peer.synced = true;
+        peer.acked = if same_fork { sync.remote_length } else { 0 };
+        if self.close_if_idle(id) {
+            return;
+        }
+        self.update_fork(id, now);
+        self.update(id, now);
+        let Some(peer) = self.peers.get(&id) else { return };
+        let can_upgrade = match length_changed && same_fork {
+            true => self.can_upgrade(peer),
+            false => peer.can_upgrade && same_fork,
+        };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.can_upgrade = can_upgrade;
+        }
+        if same_fork && self.known.length > sync.length {
+            self.signal(id);
+        }
+    }
+
+    fn on_want(&mut self, id: PeerId, start: u64, length: u64) {
+        let local = self.known.length;
+        let contiguous = self.core.contiguous_length().min(local);
+        if start.saturating_add(length) < contiguous || local == contiguous {
+            return self.send(id, Message::Range { drop: false, start: 0, length: contiguous });
+        }
+        // As JavaScript: segments of 2^21 blocks, whole pages of 2^15 in length.
+        let end = start.saturating_add(length).min(local);
+        let mut at = start / 32 * 32;
+        while at < end {
+            let segment = (end - at).min(super::peer::SEGMENT).next_multiple_of(32_768);
+            let words = (at..at + segment).step_by(32).map(|block| {
+                let word = self.core.bitfield_word(block / 64);
+                (if block % 64 == 0 { word } else { word >> 32 }) as u32
+            });
+            let words = words.collect();
+            self.send(id, Message::Bitfield { start: at, words });
+            at += segment;
+        }
+    }
+
+    /// Numbers a request and sends it.
+    pub(crate) fn ask(&mut self, peer: PeerId, fork: u64, request: Request, priority: u64, now: Duration) -> u64 {
+        let id = self.free_ids.pop().unwrap_or_else(|| {
+            self.next_id += 1;
+            self.next_id - 1
+        });
+        if let Some(block) = request.block {
+            self.wants.asked(block.index);
+        }
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            if peer.inflight == 0 {
+                peer.heard = now;
+            }
+            peer.inflight += 1;
+        }
+        self.inflight.insert(id, Inflight { peer, fork, request, sent: now });
+        self.send(peer, Message::Request { id, fork, request, priority });
+        id
+    }
+
+    /// Forgets a request; its number may be used again if it was answered.
+    fn take_inflight(&mut self, id: u64) -> Option<Inflight> {
+        let asked = self.inflight.remove(&id)?;
+        if let Some(peer) = self.peers.get_mut(&asked.peer) {
+            peer.inflight -= 1;
+        }
+        if let Some(block) = asked.request.block {
+            self.wants.unasked(block.index);
+        }
+        for slot in [&mut self.upgrade, &mut self.manifest] {
+            if *slot == Some(id) {
+                *slot = None;
+            }
+        }
+        if let Some(reorg) = &mut self.reorg
+            && reorg.inflight == Some(id)
+        {
+            reorg.inflight = None;
+        }
+        for seek in &mut self.wants.seeks {
+            if seek.inflight == Some(id) {
+                seek.inflight = None;
+            }
+        }
+        if self.inflight.is_empty() && !self.downloading {
+            self.signal_all();
+        }
+        Some(asked)
+    }
+
+    /// Takes a request back.
+    pub(crate) fn cancel(&mut self, id: u64) {
+        // Its answer may be on the way: the number is not used again.
+        if let Some(asked) = self.take_inflight(id) {
+            self.send(asked.peer, Message::Cancel { request: id });
+        }
+    }
+
+    /// The request that a peer answers.
+    fn take_answer(&mut self, peer: PeerId, id: u64, now: Duration) -> Option<Inflight> {
+        if self.inflight.get(&id)?.peer != peer {
+            return None;
+        }
+        let asked = self.take_inflight(id)?;
+        self.free_ids.push(id);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.answered(asked.sent, now);
+        }
+        Some(asked)
+    }
+
+    fn on_data(&mut self, id: PeerId, request: u64, proof: &Proof, now: Duration) {
+        if request == 0 && proof.upgrade.as_ref().is_some_and(|upgrade| upgrade.start == 0) {
+            return self.on_conflict_proof(id, proof);
+        }
+        let Some(asked) = self.take_answer(id, request, now) else { return };
+        if asked.fork != proof.fork {
+            return self.update_all(now);
+        }
+        if proof.fork > self.core.fork() {
+            match self.on_reorg_data(proof, now) {
+                Ok(()) => {}
+                Err(error) => self.offend(id, &error, now),
+            }
+            return self.update_all(now);
+        }
+        let before = self.known;
+        let outcome = if matches(&asked.request, proof) {
+            self.core.verify(proof)
+        } else {
+            Err(Error::InvalidProof("it is not what was asked for"))
+        };
+        match outcome {
+            Ok(Verified::Stored(_)) => self.stored(proof, before),
+            Ok(Verified::Stale) => {}
+            Err(error) if error.fault() == Fault::Peer => self.offend(id, &error, now),
+            Err(error) => {
+                debug!(%error, "cannot store what a peer sent");
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.paused = true;
+                }
+            }
+        }
+        // What is left of the wants can be asked of this peer; of the others only after the state changed.
+        if proof.upgrade.is_some() || self.peers.get(&id).is_none_or(|peer| peer.paused) {
+            self.update_all(now);
+        } else {
+            self.update(id, now);
+        }
+    }
+
+    fn stored(&mut self, proof: &Proof, before: Known) {
+        let now = known(&self.core);
+        // Of a core that others sign nothing is lost that could be signed again: peers may know it at once.
+        if proof.upgrade.is_some() || now.has_manifest != before.has_manifest {
+            if now.has_manifest != before.has_manifest {
+                // JavaScript tells of the manifest before it tells of the length that came with it.
+                self.known = Known { has_manifest: true, ..before };
+                self.signal_all();
+            }
+            self.known = now;
+            self.signal_all();
+            self.wants.resolve_local(&self.core);
+        }
+        if let Some(block) = &proof.block {
+            self.wants.resolve(block.index, || Ok(Some(block.value.clone())));
+        }
+        if !self.wants.seeks.is_empty() {
+            self.wants.resolve_seeks(&self.core);
+        }
+    }
+
+    /// A peer sent what is not proven. The owner of the core may have signed two histories; if the peer cannot show that, it lied.
+    fn offend(&mut self, id: PeerId, error: &Error, now: Duration) {
+        debug!(%error, "a peer sent what is not proven");
+        let local = self.core.length();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let (fork, length) = (peer.remote.fork, peer.remote.length.min(local));
+        if peer.paused || length == 0 {
+            return self.outputs.push(Output::Drop(id, Offence::InvalidProof(error.to_string())));
+        }
+        peer.paused = true;
+        peer.suspected = Some(now);
+        let upgrade = Some(crate::proof::UpgradeRequest { start: 0, length });
+        self.send(id, Message::Request { id: 0, fork, request: Request { upgrade, ..Request::default() }, priority: 0 });
+        let asked: Vec<u64> = self.inflight.iter().filter(|(_, asked)| asked.peer == id).map(|(&id, _)| id).collect();
+        for asked in asked {
+            self.cancel(asked);
+        }
+    }
+
+    fn on_conflict_proof(&mut self, id: PeerId, proof: &Proof) {
+        let suspected = self.peers.get(&id).is_some_and(|peer| peer.suspected.is_some());
+        match self.core.check_conflict(proof) {
+            Ok(true) => debug!("the owner of the core signed two histories"),
+            Ok(false) if !suspected => {}
+            Ok(false) => {
+                let reason = Offence::InvalidProof("it sent what is not of the core".into());
+                self.outputs.push(Output::Drop(id, reason));
+            }
+            Err(error) => self.outputs.push(Output::Drop(id, Offence::InvalidProof(error.to_string()))),
+        }
+    }
+}
+
+pub(crate) fn known(core: &Hypercore) -> Known {
+    let head = core.head();
+    let manifest = core.manifest();
+    let is_compat = manifest.as_ref().is_some_and(|manifest| manifest.is_compat(&core.key()));
+    Known { fork: head.fork, length: head.length, has_manifest: manifest.is_some() && !is_compat }
+}
+
+/// Whether the answer is one to the request, and to nothing more.
+fn matches(request: &Request, proof: &Proof) -> bool {
+    let same = |asked: Option<u64>, got: Option<u64>| got.is_none() || got == asked;
+    same(request.block.map(|block| block.index), proof.block.as_ref().map(|block| block.index))
+        && same(request.hash.map(|hash| hash.index), proof.hash.as_ref().map(|hash| hash.index))
+        && same(request.seek.map(|seek| seek.bytes), proof.seek.as_ref().map(|seek| seek.bytes))
+        && (proof.upgrade.is_none() || request.upgrade.is_some())
+}

@@ -1,0 +1,275 @@
+//! Who is asked for what, and when.
+
+use std::time::Duration;
+
+use super::messages::Message;
+use super::peer::{Peer, PeerId, SEGMENT};
+use super::replicator::{CONFLICT_TIMEOUT, Offence, Output, Replicator, STALLED};
+use crate::flat_tree::{Iter, depth};
+use crate::merkle::Seek;
+use crate::proof::{NodeRequest, Request, SeekRequest, UpgradeRequest};
+
+/// As JavaScript: a block that someone waits for.
+const PRIORITY_WAITED_FOR: u64 = 1;
+
+/// A block is asked of another peer too when its answer takes so much longer than usual.
+const SLOW: u32 = 4;
+
+/// But not before this.
+const SLOW_MIN: Duration = Duration::from_millis(250);
+
+/// Nor later than this.
+const SLOW_MAX: Duration = Duration::from_secs(3);
+
+/// So many peers are asked for one block at most.
+const MAX_ASKED: u32 = 3;
+
+impl Replicator {
+    fn average_block(&self) -> u64 {
+        let head = self.core.head();
+        head.byte_length / head.length.max(1)
+    }
+
+    pub(crate) fn update_all(&mut self, now: Duration) {
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.update(id, now);
+        }
+    }
+
+    /// Asks a peer for as much as it may be asked for.
+    pub(crate) fn update(&mut self, id: PeerId, now: Duration) {
+        if self.core.is_frozen() {
+            return;
+        }
+        let block_bytes = self.average_block();
+        loop {
+            let Some(peer) = self.peers.get(&id) else { return };
+            if peer.paused || peer.inflight >= peer.window(block_bytes) {
+                return;
+            }
+            let asked = self.ask_manifest(id, now)
+                || self.ask_seek(id, now)
+                || self.ask_queued(id, now)
+                || self.ask_range(id, now)
+                || self.ask_reorg(id, now)
+                || self.ask_upgrade(id, now);
+            if !asked {
+                return;
+            }
+        }
+    }
+
+    fn needs_manifest(&self) -> bool {
+        self.core.manifest().is_none()
+    }
+
+    fn ask_manifest(&mut self, id: PeerId, now: Duration) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return false };
+        let wanted = peer.remote.length == 0 && peer.remote.has_manifest;
+        if !wanted || self.manifest.is_some() || !self.needs_manifest() {
+            return false;
+        }
+        let request = Request { manifest: true, ..Request::default() };
+        self.manifest = Some(self.ask(id, peer.remote.fork, request, 0, now));
+        true
+    }
+
+    fn can_ask_upgrade(&self, peer: &Peer) -> bool {
+        let length = self.core.length();
+        self.upgrade.is_none()
+            && peer.remote.can_upgrade
+            && peer.remote.fork == self.core.fork()
+            && peer.remote.length > length
+            && peer.acked == length
+    }
+
+    /// A request to which the parts are added; `None` if the peer cannot answer it now.
+    fn request(&self, peer: &Peer, needs_upgrade: bool, min_length: u64) -> Option<Request> {
+        let can_upgrade = self.can_ask_upgrade(peer);
+        if needs_upgrade && !can_upgrade || peer.remote.length < min_length {
+            return None;
+        }
+        let length = self.core.length();
+        let upgrade = can_upgrade.then(|| UpgradeRequest { start: length, length: peer.remote.length - length });
+        let manifest = peer.remote.has_manifest && self.needs_manifest();
+        Some(Request { upgrade, manifest, ..Request::default() })
+    }
+
+    fn ask_with_upgrade(&mut self, id: PeerId, request: Request, priority: u64, now: Duration) -> Option<u64> {
+        let fork = self.peers.get(&id)?.remote.fork;
+        let number = self.ask(id, fork, request, priority, now);
+        if request.upgrade.is_some() {
+            self.upgrade = Some(number);
+        }
+        Some(number)
+    }
+
+    fn ask_upgrade(&mut self, id: PeerId, now: Duration) -> bool {
+        let request = self.peers.get(&id).and_then(|peer| self.request(peer, true, 0));
+        request.is_some_and(|request| self.ask_with_upgrade(id, request, 0, now).is_some())
+    }
+
+    fn ask_seek(&mut self, id: PeerId, now: Duration) -> bool {
+        for at in 0..self.wants.seeks.len() {
+            let Some(peer) = self.peers.get(&id) else { return false };
+            let want = &self.wants.seeks[at];
+            let bytes = want.bytes;
+            if want.inflight.is_some() || peer.remote.fork != self.core.fork() {
+                continue;
+            }
+            let Ok(Seek::Between { start, end }) = self.core.seek(bytes) else { continue };
+            let seek = Some(SeekRequest { bytes, padding: self.core.padding() });
+            let request = if start >= self.core.length() {
+                self.request(peer, true, 0).map(|request| Request { seek, ..request })
+            } else {
+                let index = (start..end).find(|&index| peer.has(index) && self.has_tree_parent(peer, index));
+                if index.is_none() {
+                    self.want(id, start);
+                }
+                let Some(peer) = self.peers.get(&id) else { return false };
+                index.and_then(|index| {
+                    let nodes = u64::from(depth((start + end).saturating_sub(1)));
+                    let hash = Some(NodeRequest { index: 2 * index, nodes });
+                    self.request(peer, false, index + 1).map(|request| Request { hash, seek, ..request })
+                })
+            };
+            if let Some(request) = request {
+                let number = self.ask_with_upgrade(id, request, 0, now);
+                self.wants.seeks[at].inflight = number;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn ask_queued(&mut self, id: PeerId, now: Duration) -> bool {
+        let mut not_told = Vec::new();
+        let Some(peer) = self.peers.get(&id) else { return false };
+        let index = self.wants.next_queued(|index| peer.has(index), |index| not_told.push(index));
+        for index in not_told {
+            self.want(id, index);
+        }
+        let Some(index) = index else { return false };
+        let asked = self.ask_block(id, index, PRIORITY_WAITED_FOR, now);
+        if !asked {
+            self.wants.put_back(index);
+        }
+        asked
+    }
+
+    fn ask_range(&mut self, id: PeerId, now: Duration) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return false };
+        if peer.remote.fork != self.core.fork() {
+            return false;
+        }
+        let mut not_told = None;
+        let index = self.wants.next_in_ranges(&self.core, peer, &mut not_told);
+        if let Some(index) = not_told {
+            self.want(id, index);
+        }
+        index.is_some_and(|index| self.ask_block(id, index, 0, now))
+    }
+
+    fn ask_block(&mut self, id: PeerId, index: u64, priority: u64, now: Duration) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return false };
+        let length = self.core.length();
+        if peer.remote.fork != self.core.fork() || !self.has_tree_parent(peer, index) {
+            return false;
+        }
+        let Some(request) = self.request(peer, index >= length, index + 1) else { return false };
+        let Ok(nodes) = (if index < length { self.core.missing_nodes(2 * index) } else { Ok(0) }) else { return false };
+        let block = Some(NodeRequest { index, nodes });
+        self.ask_with_upgrade(id, Request { block, ..request }, priority, now).is_some()
+    }
+
+    /// Whether a peer with a shorter tree can prove the block to us: some tree over it is part of both.
+    fn has_tree_parent(&self, peer: &Peer, index: u64) -> bool {
+        let length = self.core.length();
+        if peer.remote.length >= length {
+            return true;
+        }
+        let mut iter = Iter::new(2 * index);
+        let mut span = 2;
+        while iter.parent().is_some() {
+            let left = (iter.index + 1 - iter.factor / 2) / 2;
+            let end = left + span;
+            if end > length {
+                // They share the root.
+                return end > peer.remote.length;
+            }
+            if end > peer.remote.length {
+                return false;
+            }
+            span *= 2;
+            if self.core.find_block(true, left, end).is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Asks which blocks of a segment a peer has, once.
+    fn want(&mut self, id: PeerId, index: u64) {
+        if let Some(start) = self.peers.get_mut(&id).and_then(|peer| peer.want(index)) {
+            self.send(id, Message::Want { start, length: SEGMENT, any: false });
+        }
+    }
+
+    /// Takes back what nobody waits for any more.
+    pub(crate) fn prune(&mut self, now: Duration) {
+        let gone = self.wants.prune();
+        let asked = |request: &Request| request.block.is_some_and(|block| gone.contains(&block.index));
+        let ids: Vec<u64> = self.inflight.iter().filter(|(_, a)| asked(&a.request)).map(|(&id, _)| id).collect();
+        for id in ids {
+            self.cancel(id);
+        }
+        self.update_all(now);
+    }
+
+    /// Looks after what takes long. When to look again, if something is under way.
+    pub(crate) fn tick(&mut self, now: Duration) -> Option<Duration> {
+        for (&id, peer) in &self.peers {
+            let stalled = peer.inflight > 0 && now >= peer.heard + STALLED;
+            if stalled {
+                self.outputs.push(Output::Drop(id, Offence::Stalled));
+            }
+            if peer.suspected.is_some_and(|since| now >= since + CONFLICT_TIMEOUT) {
+                self.outputs.push(Output::Drop(id, Offence::InvalidProof("it could not prove what it sent".into())));
+            }
+        }
+        if self.peers.len() > 1 {
+            self.ask_others(now);
+        }
+        (!self.inflight.is_empty() || self.peers.values().any(|peer| peer.suspected.is_some())).then_some(SLOW_MIN)
+    }
+
+    /// Asks faster peers for the blocks that slow ones owe.
+    fn ask_others(&mut self, now: Duration) {
+        let mut slow = Vec::new();
+        for asked in self.inflight.values() {
+            let Some(block) = asked.request.block else { continue };
+            let age = now.saturating_sub(asked.sent);
+            if age < SLOW_MIN || self.wants.times_asked(block.index) >= MAX_ASKED {
+                continue;
+            }
+            slow.push((asked.sent, block.index, asked.peer, age));
+        }
+        slow.sort_unstable();
+        let block_bytes = self.average_block();
+        for (_, index, owes, age) in slow {
+            let other = self.peers.iter().find(|(id, peer)| {
+                let late = age >= (peer.latency * SLOW).clamp(SLOW_MIN, SLOW_MAX);
+                let free = !peer.paused && peer.inflight < peer.window(block_bytes);
+                let asked = self
+                    .inflight
+                    .values()
+                    .any(|asked| asked.peer == **id && asked.request.block.is_some_and(|block| block.index == index));
+                **id != owes && late && free && peer.has(index) && !asked
+            });
+            if let Some((&id, _)) = other {
+                self.ask_block(id, index, PRIORITY_WAITED_FOR, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What this side waits for.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::peer::Peer;
+use crate::merkle::Seek;
+use crate::{Error, Hypercore};
+
+/// So many of the blocks that wait are looked at for one that a peer has.
+const MAX_LOOK: usize = 1024;
+
+/// Which blocks to download.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DownloadRange {
+    /// The first.
+    pub start: u64,
+    /// The first that is not meant; `None` for all, also those that are appended later.
+    pub end: Option<u64>,
+}
+
+/// A block that is waited for.
+#[derive(Debug, Default)]
+struct Block {
+    waiters: Vec<oneshot::Sender<Result<Bytes, Error>>>,
+    queued: bool,
+}
+
+#[derive(Debug)]
+struct Range {
+    id: u64,
+    /// What is before it is here.
+    start: u64,
+    end: Option<u64>,
+    done: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SeekWant {
+    pub(crate) bytes: u64,
+    pub(crate) inflight: Option<u64>,
+    waiter: oneshot::Sender<Result<Seek, Error>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Wants {
+    blocks: BTreeMap<u64, Block>,
+    queue: VecDeque<u64>,
+    ranges: Vec<Range>,
+    next_range: u64,
+    pub(crate) seeks: Vec<SeekWant>,
+    /// Blocks that were asked of a peer, by words of 64.
+    asked: HashMap<u64, u64>,
+    /// How often, where it is more than once.
+    again: HashMap<u64, u32>,
+}
+
+impl Wants {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.ranges.is_empty() && self.seeks.is_empty()
+    }
+
+    pub(crate) fn is_asked(&self, index: u64) -> bool {
+        self.asked.get(&(index / 64)).is_some_and(|word| word >> (index % 64) & 1 != 0)
+    }
+
+    pub(crate) fn asked(&mut self, index: u64) {
+        if self.is_asked(index) {
+            *self.again.entry(index).or_insert(1) += 1;
+            return;
+        }
+        *self.asked.entry(index / 64).or_default() |= 1 << (index % 64);
+        if let Some(block) = self.blocks.get_mut(&index) {
+            block.queued = false;
+        }
+    }
+
+    /// A peer was asked for the block and will not send it, or did.
+    pub(crate) fn unasked(&mut self, index: u64) {
+        if let Some(times) = self.again.get_mut(&index) {
+            *times -= 1;
+            if *times == 1 {
+                self.again.remove(&index);
+            }
+            return;
+        }
+        if let Some(word) = self.asked.get_mut(&(index / 64)) {
+            *word &= !(1 << (index % 64));
+            if *word == 0 {
+                self.asked.remove(&(index / 64));
+            }
+        }
+        self.requeue(index);
+    }
+
+    pub(crate) fn times_asked(&self, index: u64) -> u32 {
+        self.again.get(&index).copied().unwrap_or_else(|| u32::from(self.is_asked(index)))
+    }
+
+    fn requeue(&mut self, index: u64) {
+        if let Some(block) = self.blocks.get_mut(&index)
+            && !block.queued
+        {
+            block.queued = true;
+            self.queue.push_back(index);
+        }
+    }
+
+    pub(crate) fn add_block(&mut self, index: u64) -> oneshot::Receiver<Result<Bytes, Error>> {
+        let (sender, receiver) = oneshot::channel();
+        self.blocks.entry(index).or_default().waiters.push(sender);
+        if !self.is_asked(index) {
+            self.requeue(index);
+        }
+        receiver
+    }
+
+    pub(crate) fn wants_block(&self, index: u64) -> bool {
+        self.blocks.contains_key(&index)
+    }
+
+    /// The block is here.
+    pub(crate) fn resolve(&mut self, index: u64, block: impl FnOnce() -> Result<Option<Bytes>, Error>) {
+        let Some(want) = self.blocks.remove(&index) else { return };
+        let block = match block() {
+            Ok(Some(block)) => Ok(block),
+            Ok(None) => Err(Error::NotFound),
+            Err(error) => Err(error),
+        };
+        for waiter in want.waiters {
+            // Who gave up waiting does not miss it.
+            let _ = waiter.send(block.clone());
+        }
+    }
+
+    /// Everything that came in by other ways.
+    pub(crate) fn resolve_local(&mut self, core: &Hypercore) {
+        let here: Vec<u64> = self.blocks.keys().copied().filter(|&index| core.has(index)).collect();
+        for index in here {
+            self.resolve(index, || core.get_raw(index));
+        }
+    }
+
+    /// Forgets blocks that nobody waits for any more; those that were asked for.
+    pub(crate) fn prune(&mut self) -> Vec<u64> {
+        let mut gone = Vec::new();
+        self.blocks.retain(|&index, block| {
+            block.waiters.retain(|waiter| !waiter.is_closed());
+            if block.waiters.is_empty() {
+                gone.push(index);
+            }
+            !block.waiters.is_empty()
+        });
+        self.seeks.retain(|seek| !seek.waiter.is_closed());
+        let in_range = |index: u64| {
+            self.ranges.iter().any(|range| range.start <= index && range.end.is_none_or(|end| index < end))
+        };
+        gone.retain(|&index| self.is_asked(index) && !in_range(index));
+        gone
+    }
+
+    pub(crate) fn add_range(&mut self, range: DownloadRange) -> (u64, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.next_range;
+        self.next_range += 1;
+        self.ranges.push(Range { id, start: range.start, end: range.end, done: Some(sender) });
+        (id, receiver)
+    }
+
+    pub(crate) fn remove_range(&mut self, id: u64) {
+        self.ranges.retain(|range| range.id != id);
+    }
+
+    pub(crate) fn add_seek(&mut self, bytes: u64) -> oneshot::Receiver<Result<Seek, Error>> {
+        let (waiter, receiver) = oneshot::channel();
+        self.seeks.push(SeekWant { bytes, inflight: None, waiter });
+        receiver
+    }
+
+    /// Answers the seeks that the tree can answer now.
+    pub(crate) fn resolve_seeks(&mut self, core: &Hypercore) {
+        for at in (0..self.seeks.len()).rev() {
+            let found = core.seek(self.seeks[at].bytes);
+            if !matches!(found, Ok(Seek::Between { .. })) {
+                let _ = self.seeks.swap_remove(at).waiter.send(found);
+            }
+        }
+    }
+
+    /// After the history changed: blocks that were here may be gone.
+    pub(crate) fn restart(&mut self, length: u64) {
+        for range in &mut self.ranges {
+            range.start = range.start.min(length);
+        }
+    }
+
+    /// The next block of those waited for that `peer` has; `not_told` are some of which it has not said.
+    pub(crate) fn next_queued(&mut self, usable: impl Fn(u64) -> bool, mut not_told: impl FnMut(u64)) -> Option<u64> {
+        let mut at = 0;
+        while at < self.queue.len().min(MAX_LOOK) {
+            let index = self.queue[at];
+            let waits = self.blocks.get(&index).is_some_and(|block| block.queued);
+            if !waits {
+                self.queue.swap_remove_front(at);
+            } else if usable(index) {
+                self.queue.swap_remove_front(at);
+                if let Some(block) = self.blocks.get_mut(&index) {
+                    block.queued = false;
+                }
+                return Some(index);
+            } else {
+                not_told(index);
+                at += 1;
+            }
+        }
+        None
+    }
+
+    /// A block that could not be asked for after all.
+    pub(crate) fn put_back(&mut self, index: u64) {
+        if !self.is_asked(index) {
+            self.requeue(index);
+        }
+    }
+
+    /// The next block of the ranges that `peer` has and nobody was asked for. `not_told` is one of which it has not said.
+    pub(crate) fn next_in_ranges(&mut self, core: &Hypercore, peer: &Peer, not_told: &mut Option<u64>) -> Option<u64> {
+        let length = core.length();
+        let mut done = false;
+        let mut found = None;
+        for range in &mut self.ranges {
+            let end = range.end.unwrap_or(length).min(length);
+            range.start = match core.find_block(false, range.start, end) {
+                Some(missing) => missing,
+                None => end.max(range.start),
+            };
+            if range.end.is_some_and(|end| range.start >= end) {
+                done = true;
+                continue;
+            }
+            let end = end.min(peer.remote.length);
+            let mut index = range.start;
+            while index < end {
+                let word = index / 64;
+                let missing = !core.bitfield_word(word) & !self.asked.get(&word).copied().unwrap_or(0);
+                let missing = missing & (u64::MAX << (index % 64));
+                let there = missing & peer.word(word);
+                let first = word * 64 + u64::from(there.trailing_zeros());
+                if there != 0 && first < end {
+                    found = Some(first);
+                    break;
+                }
+                let unknown = word * 64 + u64::from(missing.trailing_zeros());
+                if missing != 0 && unknown < end && not_told.is_none() {
+                    *not_told = Some(unknown);
+                }
+                index = (word + 1) * 64;
+            }
+            if found.is_some() {
+                break;
+            }
+        }
+        if done {
+            self.finish_ranges();
+        }
+        found
+    }
+
+    /// Ends the ranges that are here as a whole.
+    pub(crate) fn finish_ranges(&mut self) {
+        self.ranges.retain_mut(|range| {
+            let is_done = range.end.is_some_and(|end| range.start >= end);
+            if is_done && let Some(done) = range.done.take() {
+                let _ = done.send(());
+            }
+            !is_done
+        });
+    }
+
+    /// Moves the ranges forward over what is here.
+    pub(crate) fn advance_ranges(&mut self, core: &Hypercore) {
+        let length = core.length();
+        for range in &mut self.ranges {
+            let end = range.end.unwrap_or(length).min(length);
+            range.start = core.find_block(false, range.start, end).unwrap_or(end.max(range.start));
+        }
+        self.finish_ranges();
+    }
+}
