@@ -15,11 +15,21 @@
 //! # }
 //! ```
 //!
+//! # Replication
+//! [`Corestore::replicate`] offers every core of the store over a connection: those that are [open](Corestore::open) here are asked
+//! for at once, the others are opened when the peer asks for them by their discovery key, and closed when neither side uses them.
+//! An open core fetches what is missing from whatever peer has it. There is one task for each connection and one for the store,
+//! however many cores there are. `examples/data-peer.rs` is a program on this.
+//!
 //! All key pairs come from the primary key, a namespace and a name, so that who has the primary key can make the store's cores
 //! again.
 
+use std::sync::{Arc, OnceLock};
+
 use crypto::KeyPair;
+use hypercore::replication::{Replicated, Replication};
 use hypercore::{CoreOptions, Error, Hash, Hypercore, Manifest, Store};
+use protomux::Mux;
 
 /// The cores of a store, in one namespace of names.
 #[derive(Clone, Debug)]
@@ -27,6 +37,7 @@ pub struct Corestore {
     store: Store,
     primary_key: Hash,
     namespace: Hash,
+    replication: Arc<OnceLock<Replication>>,
 }
 
 impl Corestore {
@@ -45,7 +56,7 @@ impl Corestore {
     /// [`Error::Conflict`] if the store has another one, and when the disk fails.
     pub fn with_primary_key(store: Store, primary_key: &Hash) -> Result<Self, Error> {
         store.set_primary_key(primary_key)?;
-        Ok(Self { store, primary_key: *primary_key, namespace: [0; 32] })
+        Ok(Self { store, primary_key: *primary_key, namespace: [0; 32], replication: Arc::default() })
     }
 
     /// The store itself.
@@ -98,5 +109,41 @@ impl Corestore {
     /// When the disk fails.
     pub fn get_manifest(&self, manifest: Manifest) -> Result<Hypercore, Error> {
         self.store.core(CoreOptions { manifest: Some(manifest), ..CoreOptions::default() })
+    }
+
+    /// What replicates the store's cores. Must be called within a tokio runtime.
+    pub fn replication(&self) -> &Replication {
+        self.replication.get_or_init(|| {
+            let store = self.store.clone();
+            Replication::with_opener(move |discovery_key| store.find(discovery_key).ok().flatten())
+        })
+    }
+
+    /// Replicates over a connection until it ends: call it in [`Mux::prepared`], before anything is read. Must be called within a
+    /// tokio runtime.
+    pub fn replicate(&self, mux: &Mux) {
+        self.replication().replicate(mux);
+    }
+
+    /// The core, with what is missing of it fetched from peers as long as the handle is there. Must be called within a tokio
+    /// runtime.
+    pub fn open(&self, core: &Hypercore) -> Replicated {
+        self.replication().add(core)
+    }
+
+    /// The core of the key, as [`open`](Self::open).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open_key(&self, key: &Hash) -> Result<Replicated, Error> {
+        Ok(self.open(&self.get(key)?))
+    }
+
+    /// The core of the name, as [`open`](Self::open).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open_named(&self, name: &[u8]) -> Result<Replicated, Error> {
+        Ok(self.open(&self.get_named(name)?))
     }
 }

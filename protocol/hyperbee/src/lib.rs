@@ -40,6 +40,7 @@
 mod batch;
 mod bee;
 mod cache;
+mod core;
 mod diff;
 mod error;
 mod history;

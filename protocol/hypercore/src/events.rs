@@ -4,6 +4,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::store::Inner;
+
 /// How many events wait for a subscriber. When there are more, they become one [`Event::Changed`].
 pub const MAX_EVENTS: usize = 1024;
 
@@ -80,12 +82,12 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) fn subscribe(&self) -> Events {
+    pub(crate) fn subscribe(&self, store: Arc<Inner>) -> Events {
         let queue = Arc::new(Queue::default());
         let mut queues = self.queues.lock();
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
-        Events { queue }
+        Events { queue, store }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -113,6 +115,7 @@ impl Listeners {
 /// Neighbouring events are merged, and a subscriber that does not keep up finds [`Event::Changed`]: what waits is bounded.
 pub struct Events {
     queue: Arc<Queue>,
+    store: Arc<Inner>,
 }
 
 impl Events {
@@ -128,7 +131,10 @@ impl Events {
 
     /// The next event, if there is one.
     pub fn try_next(&mut self) -> Option<Event> {
-        self.queue.events.lock().pop_front()
+        let event = self.queue.events.lock().pop_front()?;
+        // Whoever made the change may be about to show it: who is told of a length must find it.
+        drop(self.store.writer.lock());
+        Some(event)
     }
 }
 

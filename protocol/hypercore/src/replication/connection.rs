@@ -170,7 +170,7 @@ impl Channeling {
     }
 
     fn has_requests(&self) -> bool {
-        self.entry.with(|replicator, _| replicator.peers.get(&self.id).is_some_and(|peer| !peer.requests.is_empty()))
+        self.entry.with_quietly(|replicator| replicator.peers.get(&self.id).is_some_and(|peer| !peer.requests.is_empty()))
     }
 
     fn on_event(&mut self, event: ChannelEvent) -> Option<bool> {
@@ -208,7 +208,7 @@ impl Channeling {
                 return Some(again && !self.mux.is_closed());
             }
         }
-        if self.look.is_none() && self.entry.with(|replicator, _| !replicator.inflight.is_empty()) {
+        if self.look.is_none() && self.entry.with_quietly(|replicator| !replicator.inflight.is_empty()) {
             self.look();
         }
         None

@@ -51,6 +51,8 @@ pub(crate) struct Entry {
     pub(crate) ready: AtomicBool,
     /// Woken when something is asked of a peer: its answer may be late.
     pub(crate) asked: Notify,
+    /// Woken when anything may have changed.
+    pub(crate) progress: Notify,
 }
 
 impl Entry {
@@ -65,6 +67,7 @@ impl Entry {
             sessions: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             asked: Notify::new(),
+            progress: Notify::new(),
         })
     }
 
@@ -91,7 +94,13 @@ impl Entry {
         if asked {
             self.asked.notify_one();
         }
+        self.progress.notify_waiters();
         result
+    }
+
+    /// Looks at the state machine.
+    pub(crate) fn with_quietly<T>(&self, look: impl FnOnce(&Replicator) -> T) -> T {
+        look(&self.state.lock().replicator)
     }
 
     pub(crate) fn add_link(&self, id: PeerId, sender: Sender, mux: Mux) {
@@ -103,7 +112,14 @@ impl Entry {
         state.links.remove(&id);
         let now = self.now();
         state.replicator.closed(id, now);
+        let asked = !state.replicator.inflight.is_empty();
         state.flush();
+        drop(state);
+        self.progress.notify_waiters();
+        if asked {
+            // The channel that looked after what is late may have been this one.
+            self.asked.notify_one();
+        }
     }
 
     pub(crate) fn peer_count(&self) -> usize {

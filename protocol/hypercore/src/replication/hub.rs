@@ -96,7 +96,7 @@ impl Hub {
         let unused = |entry: &Arc<Entry>| {
             entry.sessions.load(Ordering::Acquire) == 0
                 && entry.peer_count() == 0
-                && !entry.with(|replicator, _| replicator.downloading)
+                && !entry.with_quietly(|replicator| replicator.downloading)
         };
         if entries.get(discovery_key).is_some_and(unused) {
             entries.remove(discovery_key);
@@ -157,7 +157,7 @@ impl Replication {
         let (opens, receiver) = mpsc::unbounded_channel();
         let entries: Vec<Arc<Entry>> = self.hub.entries.lock().values().cloned().collect();
         for entry in entries {
-            if entry.is_ready() && entry.with(|replicator, _| replicator.downloading) {
+            if entry.is_ready() && entry.with_quietly(|replicator| replicator.downloading) {
                 let _ = opens.send(entry);
             }
         }

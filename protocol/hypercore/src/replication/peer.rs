@@ -61,8 +61,8 @@ pub(crate) struct Peer {
     pub(crate) last_sent_extension: String,
 }
 
-impl Default for Peer {
-    fn default() -> Self {
+impl Peer {
+    pub(crate) fn new(now: Duration) -> Self {
         Self {
             remote: Sync { uploading: true, downloading: true, ..Sync::default() },
             synced: false,
@@ -75,7 +75,7 @@ impl Default for Peer {
             window: 64,
             fastest: Duration::MAX,
             latency: Duration::from_millis(50),
-            heard: Duration::ZERO,
+            heard: now,
             paused: false,
             suspected: None,
             requests: VecDeque::new(),
@@ -84,9 +84,7 @@ impl Default for Peer {
             last_sent_extension: String::new(),
         }
     }
-}
 
-impl Peer {
     pub(crate) fn has(&self, index: u64) -> bool {
         index < self.remote.length && self.bits.get(index)
     }

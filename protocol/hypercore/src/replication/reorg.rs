@@ -66,8 +66,9 @@ impl Replicator {
             return Ok(());
         }
         if let Verified::Stored(_) = self.core.reorg(found)? {
-            let before = std::mem::replace(&mut self.known, known(&self.core));
-            self.wants.restart(self.known.length.min(before.length));
+            if !self.core.is_writable() {
+                self.known = known(&self.core);
+            }
             self.wants.restart(0);
             self.signal_all();
             self.wants.resolve_local(&self.core);

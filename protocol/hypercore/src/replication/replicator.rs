@@ -111,9 +111,19 @@ impl Replicator {
         self.downloading || !self.inflight.is_empty()
     }
 
+    /// Whether a peer that is there may bring a longer history.
+    pub(crate) fn is_behind(&self) -> bool {
+        let (fork, length) = (self.core.fork(), self.core.length());
+        let newer = |peer: &Peer| {
+            let Sync { fork: theirs, length: remote, can_upgrade, .. } = peer.remote;
+            !peer.paused && (theirs > fork || theirs == fork && remote > length && (can_upgrade || peer.acked != length))
+        };
+        self.upgrade.is_some() || self.peers.values().any(newer)
+    }
+
     /// The peer proved that it knows the core's key.
     pub(crate) fn opened(&mut self, id: PeerId, now: Duration) {
-        self.peers.insert(id, Peer { heard: now, ..Peer::default() });
+        self.peers.insert(id, Peer::new(now));
         self.send_sync(id);
         let contiguous = self.core.contiguous_length().min(self.known.length);
         if contiguous > 0 {
@@ -190,11 +200,16 @@ impl Replicator {
     /// Something happened to the core, and is on disk.
     pub(crate) fn on_event(&mut self, event: &Event, now: Duration) {
         match *event {
-            Event::Append { length } => self.known.length = length.max(self.known.length).min(self.core.length()),
+            Event::Append { length } => {
+                let before = self.known.length;
+                self.learn(Known { length, ..self.known });
+                if before < length && self.core.find_block(false, before, length).is_none() {
+                    self.tell_range(before, length - before, false);
+                }
+            }
             Event::Truncate { length, fork } => {
                 let gone = self.known.length.saturating_sub(length);
-                self.known.fork = fork;
-                self.known.length = length;
+                self.learn(Known { fork, length, ..self.known });
                 if gone > 0 {
                     self.tell_range(length, gone, true);
                 }
@@ -222,6 +237,12 @@ impl Replicator {
         self.wants.resolve_seeks(&self.core);
         self.wants.advance_ranges(&self.core);
         self.update_all(now);
+    }
+
+    /// What may be told of a core that is written here is what is on disk, and said by events: what a crash takes back could be
+    /// signed a second time. Of a core of others that is no danger.
+    fn learn(&mut self, told: Known) {
+        self.known = if self.core.is_writable() { told } else { known(&self.core) };
     }
 
     fn tell_range(&mut self, start: u64, length: u64, drop: bool) {
@@ -458,8 +479,8 @@ impl Replicator {
     }
 
     fn stored(&mut self, proof: &Proof, before: Known) {
-        let now = known(&self.core);
-        // Of a core that others sign nothing is lost that could be signed again: peers may know it at once.
+        self.learn(before);
+        let now = self.known;
         if proof.upgrade.is_some() || now.has_manifest != before.has_manifest {
             if now.has_manifest != before.has_manifest {
                 // JavaScript tells of the manifest before it tells of the length that came with it.

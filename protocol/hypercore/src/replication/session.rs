@@ -119,6 +119,18 @@ impl Replicated {
         }
     }
 
+    /// Waits until no peer that is there has a longer core that it can prove. Without peers, at once.
+    pub async fn update(&self) {
+        loop {
+            let mut progress = std::pin::pin!(self.entry.progress.notified());
+            progress.as_mut().enable();
+            if !self.entry.with_quietly(|replicator| replicator.is_behind()) {
+                return;
+            }
+            progress.await;
+        }
+    }
+
     /// Waits until the core has so many blocks.
     pub async fn wait_for_length(&self, length: u64) {
         let mut events = self.core.subscribe();

@@ -58,10 +58,6 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.ranges.is_empty() && self.seeks.is_empty()
-    }
-
     pub(crate) fn is_asked(&self, index: u64) -> bool {
         self.asked.get(&(index / 64)).is_some_and(|word| word >> (index % 64) & 1 != 0)
     }
@@ -115,10 +111,6 @@ impl Wants {
             self.requeue(index);
         }
         receiver
-    }
-
-    pub(crate) fn wants_block(&self, index: u64) -> bool {
-        self.blocks.contains_key(&index)
     }
 
     /// The block is here.

@@ -65,7 +65,7 @@ impl Hypercore {
         }
         line.put_nodes(&mut batch, &tree.nodes, |block| block >= start);
         self.sign(&place, &mut tree)?;
-        self.write_head(&place, batch, tree.head, start, start)
+        self.write_head(&place, batch, tree.head, start, start, length)
     }
 
     fn sign(&self, place: &Place, tree: &mut TreeBatch) -> Result<(), Error> {
@@ -81,7 +81,7 @@ impl Hypercore {
         Ok(())
     }
 
-    /// Writes a head of which `kept` blocks of the `was` before have stayed, and the rest is in `batch`.
+    /// Writes a head of which `kept` blocks of the `was` before have stayed, and those up to `here` are in `batch`.
     pub(super) fn write_head(
         &self,
         place: &Place,
@@ -89,6 +89,7 @@ impl Hypercore {
         head: TreeHead,
         kept: u64,
         was: u64,
+        here: u64,
     ) -> Result<Applied, Error> {
         let Place { core, line } = place;
         if let Some(link) = &line.atom {
@@ -110,7 +111,7 @@ impl Hypercore {
         if line.is_signed() {
             let mut bitfield = core.bitfield.write();
             bitfield.unset(kept, was);
-            bitfield.set(kept, head.length);
+            bitfield.set(kept, here);
             core.put_head(&head, &mut bitfield, &mut batch);
         } else {
             batch.insert(Table::Head.only(line.pointer), Some(encode_head(&head, 0)));
@@ -183,7 +184,8 @@ impl Hypercore {
             batch.insert(Table::Base.only(line.pointer), Some(encode_base(base)));
             *line.base.write() = Some(base);
         }
-        self.write_head(place, batch, tree.head, kept, was)
+        // The blocks of a history that was taken over are yet to come.
+        self.write_head(place, batch, tree.head, kept, was, kept)
     }
 
     /// Forgets blocks; their hashes stay, so that they can be fetched again.

@@ -399,7 +399,8 @@ impl Hypercore {
 
     /// What happens to this history from now on.
     pub fn subscribe(&self) -> Events {
-        self.place().line.listeners.subscribe()
+        let line = self.place().line;
+        line.listeners.subscribe(line.store.clone())
     }
 }
 

@@ -1,0 +1,233 @@
+//! A peer with a store of cores, driven by lines of JSON on standard input, one answer a line: `{"id":1,"op":"create","name":"a"}`.
+//!
+//! ```text
+//! cargo run -p corestore --example data-peer            # a store in memory
+//! cargo run -p corestore --example data-peer -- DIR     # a store in a directory
+//! ```
+//!
+//! Operations: `listen` (TCP; tells the port), `connect` (`port`), `swarm` (`bootstrap`, `topic`), `cut` (ends all connections);
+//! `create` (`name`) and `open` (`key`) of cores; `append` (`key`, `count`, `size`, `tag`), `truncate` (`key`, `length`), `info`,
+//! `wait` (`key`, `length`, `fork`), `get` (`index`, `timeout`), `download` and `digest` (`start`, `end`); `bee` (`key`, `ops`:
+//! a batch of `["put", key, value]` and `["del", key]`) and `entries` (`key`) of the tree in a core.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use corestore::Corestore;
+use crypto::KeyPair;
+use hyperbee::{Hyperbee, Range};
+use hypercore::replication::{DownloadRange, Replicated};
+use hypercore::{Durability, Hash, Store};
+use hyperswarm::{JoinOptions, Swarm, SwarmOptions};
+use parking_lot::Mutex;
+use protomux::{Mux, MuxOptions};
+use secret_stream::{IoTransport, Options, SecretStream, Transport};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+struct Peer {
+    store: Corestore,
+    cores: Mutex<HashMap<Hash, Replicated>>,
+    muxes: Mutex<Vec<Mux>>,
+    swarm: Mutex<Option<Arc<Swarm>>>,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+fn block(tag: &str, index: u64, size: usize) -> Vec<u8> {
+    let mut block = format!("{tag} {index} ").into_bytes();
+    block.resize(size.max(block.len()), b'x');
+    block
+}
+
+impl Peer {
+    fn replicate<T: Transport>(&self, stream: SecretStream<T>) {
+        let mux = Mux::prepared(stream, MuxOptions::default(), |mux| self.store.replicate(mux));
+        let mut muxes = self.muxes.lock();
+        muxes.retain(|mux| !mux.is_closed());
+        muxes.push(mux);
+    }
+
+    async fn attach(&self, stream: TcpStream, initiator: bool) -> Result<()> {
+        stream.set_nodelay(true)?;
+        let (transport, options) = (IoTransport::new(stream), Options::default());
+        self.replicate(match initiator {
+            true => SecretStream::connect(transport, KeyPair::generate(), options).await?,
+            false => SecretStream::accept(transport, KeyPair::generate(), options).await?,
+        });
+        Ok(())
+    }
+
+    fn keep(&self, core: Replicated) -> Value {
+        let key = core.core().key();
+        let answer = json!({ "key": hex(&key), "length": core.core().length() });
+        self.cores.lock().insert(key, core);
+        answer
+    }
+
+    fn core(&self, request: &Value) -> Result<Replicated> {
+        let core = self.cores.lock().get(&key(request)?).cloned();
+        core.context("no such core is open")
+    }
+
+    async fn swarm(self: &Arc<Self>, request: &Value) -> Result<Value> {
+        let mut options = SwarmOptions::default();
+        options.dht_options.bootstrap = Some(vec![text(request, "bootstrap")?.parse()?]);
+        options.dht_options.host = std::net::Ipv4Addr::LOCALHOST;
+        let swarm = Arc::new(Swarm::new(options).await?);
+        *self.swarm.lock() = Some(swarm.clone());
+        let topic = crypto::hash(&[text(request, "topic")?.as_bytes()]);
+        let peer = self.clone();
+        let connections = swarm.clone();
+        tokio::spawn(async move {
+            while let Some((connection, _)) = connections.next_connection().await {
+                peer.replicate(connection);
+            }
+        });
+        swarm.join(topic, JoinOptions::default()).flushed().await?;
+        Ok(json!({}))
+    }
+
+    async fn run(self: Arc<Self>, request: &Value) -> Result<Value> {
+        let number = |name: &str| request[name].as_u64();
+        let (start, end) = (number("start").unwrap_or(0), number("end"));
+        Ok(match text(request, "op")? {
+            "listen" => {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+                let port = listener.local_addr()?.port();
+                tokio::spawn(async move {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        let peer = self.clone();
+                        // A connection that fails is told to the other side by its end.
+                        tokio::spawn(async move { peer.attach(stream, false).await.ok() });
+                    }
+                });
+                json!({ "port": port })
+            }
+            "connect" => {
+                let port = number("port").and_then(|port| port.try_into().ok()).context("a port")?;
+                self.attach(TcpStream::connect(("127.0.0.1", port)).await?, true).await?;
+                json!({})
+            }
+            "swarm" => self.swarm(request).await?,
+            "cut" => {
+                let muxes = std::mem::take(&mut *self.muxes.lock());
+                muxes.iter().for_each(Mux::destroy);
+                json!({ "connections": muxes.len() })
+            }
+            "create" => self.keep(self.store.open_named(text(request, "name")?.as_bytes())?),
+            "open" => self.keep(self.store.open_key(&key(request)?)?),
+            "append" => {
+                let core = self.core(request)?;
+                let size = usize::try_from(number("size").unwrap_or(100))?;
+                let (count, tag) = (number("count").unwrap_or(1), text(request, "tag").unwrap_or("block"));
+                let first = core.core().length();
+                core.core().append((first..first + count).map(|index| block(tag, index, size)))?.durable().await?;
+                json!({ "length": core.core().length() })
+            }
+            "truncate" => {
+                let core = self.core(request)?;
+                core.core().truncate(number("length").context("a length")?)?.durable().await?;
+                json!({ "fork": core.core().fork() })
+            }
+            "info" => {
+                let core = self.core(request)?;
+                let length = core.core().length();
+                json!({
+                    "length": length,
+                    "fork": core.core().fork(),
+                    "contiguous": core.core().contiguous_length(),
+                    "peers": core.peers(),
+                    "treeHash": hex(&core.core().tree_hash(length)?),
+                })
+            }
+            "wait" => {
+                let core = self.core(request)?;
+                let mut events = core.core().subscribe();
+                let (length, fork) = (number("length").unwrap_or(0), number("fork").unwrap_or(0));
+                while core.core().length() < length || core.core().fork() < fork {
+                    events.next().await;
+                }
+                json!({ "length": core.core().length(), "fork": core.core().fork() })
+            }
+            "get" => {
+                let core = self.core(request)?;
+                let timeout = Duration::from_millis(number("timeout").unwrap_or(60_000));
+                let block = core.get_within(number("index").context("an index")?, timeout).await?;
+                json!({ "hash": block.map(|block| hex(&crypto::hash(&[&block]))) })
+            }
+            "download" => {
+                let core = self.core(request)?;
+                core.download(DownloadRange { start, end }).done().await;
+                json!({})
+            }
+            "digest" => {
+                let core = self.core(request)?;
+                let blocks = (start..end.unwrap_or_else(|| core.core().length())).map(|index| core.core().get(index));
+                let blocks: Vec<_> = blocks.collect::<Result<Option<Vec<_>>, _>>()?.context("a block is missing")?;
+                let parts: Vec<&[u8]> = blocks.iter().map(|block| &block[..]).collect();
+                json!({ "digest": hex(&crypto::hash(&parts)) })
+            }
+            "bee" => {
+                let mut batch = Hyperbee::new(self.core(request)?).batch();
+                for op in request["ops"].as_array().context("ops")? {
+                    let key = op[1].as_str().context("a key")?;
+                    match op[2].as_str() {
+                        Some(value) => batch.put(key, Some(value)).await?,
+                        None => batch.del(key).await?,
+                    };
+                }
+                json!({ "version": batch.flush().await? })
+            }
+            "entries" => {
+                let entries = Hyperbee::new(self.core(request)?).range(Range::default()).await?.collect().await?;
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let entries = entries.iter().map(|entry| (text(&entry.key), entry.value.as_deref().map(text)));
+                json!({ "entries": entries.collect::<Vec<_>>() })
+            }
+            other => bail!("unknown operation {other}"),
+        })
+    }
+}
+
+fn text<'a>(request: &'a Value, name: &str) -> Result<&'a str> {
+    request[name].as_str().with_context(|| format!("{name} is missing"))
+}
+
+fn key(request: &Value) -> Result<Hash> {
+    let bytes = data_encoding::HEXLOWER.decode(text(request, "key")?.as_bytes())?;
+    Hash::try_from(&bytes[..]).context("a key has 32 bytes")
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<()> {
+    let store = match std::env::args().nth(1) {
+        Some(directory) => Store::open(directory, Durability::Disk)?,
+        None => Store::memory(),
+    };
+    let (cores, muxes, swarm) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let peer = Arc::new(Peer { store: Corestore::new(store)?, cores, muxes, swarm });
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let request: Value = serde_json::from_str(&line)?;
+        let peer = peer.clone();
+        tokio::spawn(async move {
+            let mut answer = match peer.run(&request).await {
+                Ok(answer) => answer,
+                Err(error) => json!({ "error": format!("{error:#}") }),
+            };
+            answer["id"] = request["id"].clone();
+            println!("{answer}");
+        });
+    }
+    let swarm = peer.swarm.lock().take();
+    if let Some(swarm) = swarm {
+        swarm.destroy().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Random operations, against the digests of what JavaScript appended for them (`interop-tests/data/bee-digests.js`), and against a
+//! map.
+//!
+//! `BEE_SEEDS=200 cargo test -p hyperbee --test random` checks all that was recorded; the default are a few of each size.
+
+use std::collections::BTreeMap;
+
+use hyperbee::{DiffEntry, HistoryOptions, Hyperbee, MemoryLog, Range};
+use testing::vector_json;
+
+/// How many seeds without `BEE_SEEDS`.
+const SEEDS: usize = 20;
+
+struct Random(u32);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x6d2b_79f5);
+        let mut t = (self.0 ^ self.0 >> 15).wrapping_mul(1 | self.0);
+        t = t.wrapping_add((t ^ t >> 7).wrapping_mul(61 | t)) ^ t;
+        f64::from(t ^ t >> 14) / 4_294_967_296.0
+    }
+
+    fn below(&mut self, bound: f64) -> u64 {
+        (self.next() * bound) as u64
+    }
+}
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The tree after `operations` of `seed`, what must be in it, and what was in it at some versions.
+async fn run(seed: u32, operations: u64) -> (Hyperbee<MemoryLog>, Model, Vec<(u64, Model)>) {
+    let bee = Hyperbee::new(MemoryLog::new());
+    let mut model = Model::new();
+    let mut versions = Vec::new();
+    let mut random = Random(seed);
+    let keys = 20.0 * 4f64.powi((seed % 5) as i32);
+    let mut done = 0;
+    while done < operations {
+        let single = random.next() < 0.2;
+        let count = if single { 1 } else { 1 + random.below(60.0) }.min(operations - done);
+        let mut batch = bee.batch();
+        for _ in 0..count {
+            let key = format!("k{}", random.below(keys));
+            if random.next() < 0.4 {
+                let was_there = model.remove(key.as_bytes()).is_some();
+                assert_eq!(batch.del(&key).await.expect("del"), was_there);
+            } else {
+                let value = format!("v{}", random.below(1e6));
+                batch.put(&key, Some(&value)).await.expect("put");
+                model.insert(key.into(), value.into());
+            }
+        }
+        let version = batch.flush().await.expect("flush");
+        done += count;
+        if done % 7 == 0 {
+            versions.push((version, model.clone()));
+        }
+    }
+    (bee, model, versions)
+}
+
+async fn entries(bee: &Hyperbee<MemoryLog>, range: Range) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let entries = bee.range(range).await.expect("range").collect().await.expect("entries");
+    entries.into_iter().map(|entry| (entry.key.to_vec(), entry.value.expect("value").to_vec())).collect()
+}
+
+#[tokio::test]
+async fn vector_random_operations() {
+    let file = vector_json("data/bee-digests.json");
+    let digests = file["digests"].as_array().expect("digests");
+    let operations = file["operations"].as_u64().expect("operations");
+    let seeds = std::env::var("BEE_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number"));
+    assert!(seeds > 0 && digests.len() >= seeds);
+    for (seed, digest) in (1..).zip(digests).take(seeds) {
+        let (bee, model, _) = run(seed, operations).await;
+        let hashes: Vec<[u8; 32]> = bee.log().blocks().iter().map(|block| crypto::hash(&[block])).collect();
+        let parts: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
+        assert_eq!(testing::hex(&crypto::hash(&parts)), digest.as_str().expect("hex"), "seed {seed}");
+        // A tree that knows nothing but the blocks.
+        let fresh = Hyperbee::new(bee.log().clone());
+        assert_eq!(entries(&fresh, Range::default()).await, model.into_iter().collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn ranges_versions_and_differences_are_those_of_a_map() {
+    for seed in 1..=10 {
+        let (bee, model, versions) = run(seed, 1500).await;
+        let mut random = Random(seed);
+        for _ in 0..40 {
+            let bound = |random: &mut Random| format!("k{}", random.below(400.0)).into_bytes();
+            let (low, high) = (bound(&mut random), bound(&mut random));
+            let (from, to) = (random.next() < 0.5, random.next() < 0.5);
+            let mut expected: Vec<_> = model
+                .iter()
+                .filter(|(key, _)| if from { **key >= low } else { **key > low })
+                .filter(|(key, _)| if to { **key <= high } else { **key < high })
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            let range = if from { Range::default().gte(&low) } else { Range::default().gt(&low) };
+            let range = if to { range.lte(&high) } else { range.lt(&high) };
+            assert_eq!(entries(&bee, range.clone()).await, expected, "seed {seed} {range:?}");
+            expected.reverse();
+            expected.truncate(5);
+            assert_eq!(entries(&bee, range.clone().reverse().limit(5)).await, expected, "seed {seed} {range:?} reversed");
+        }
+        for (version, then) in versions.iter().take(20) {
+            let old = bee.checkout(*version);
+            assert_eq!(entries(&old, Range::default()).await, then.clone().into_iter().collect::<Vec<_>>());
+            let diff = bee.diff(*version, Range::default()).await.expect("diff").collect().await.expect("entries");
+            let mut from_diff = then.clone();
+            for DiffEntry { left, right } in diff {
+                if let Some(right) = &right {
+                    let was = from_diff.remove(&right.key[..]);
+                    assert_eq!(was.as_deref(), right.value.as_deref());
+                }
+                if let Some(left) = left {
+                    assert!(right.is_none_or(|right| right.key == left.key && right.seq != left.seq));
+                    from_diff.insert(left.key.to_vec(), left.value.expect("value").to_vec());
+                }
+            }
+            assert_eq!(from_diff, model, "seed {seed}, version {version}");
+        }
+        let mut replayed = Model::new();
+        for change in bee.history(HistoryOptions::default()).await.expect("history").collect().await.expect("changes") {
+            let key = change.entry.key.to_vec();
+            if change.is_deletion {
+                replayed.remove(&key);
+            } else {
+                replayed.insert(key, change.entry.value.expect("value").to_vec());
+            }
+        }
+        assert_eq!(replayed, model);
+    }
+}
+
+#[tokio::test]
+async fn compare_and_swap_subs_watch_and_truncation() {
+    let bee = Hyperbee::new(MemoryLog::new());
+    assert!(bee.put("a", "1").await.expect("put"));
+    assert!(!bee.put_cas("a", "2", |was, _| was.value.as_deref() == Some(b"9")).await.expect("put"));
+    assert!(bee.put_cas("a", "2", |was, new| was.seq == 1 && new.seq == 2).await.expect("put"));
+    assert!(!bee.del_cas("a", |was, _| was.value.as_deref() == Some(b"1")).await.expect("del"));
+    let sub = bee.sub("s");
+    sub.put("x", "in the sub").await.expect("put");
+    assert_eq!(bee.get("s\0x").await.expect("get").expect("entry").value.as_deref(), Some(&b"in the sub"[..]));
+    assert_eq!(entries(&sub, Range::default()).await, [(b"x".to_vec(), b"in the sub".to_vec())]);
+
+    let mut watcher = sub.watch(Range::default());
+    bee.put("elsewhere", "1").await.expect("put");
+    sub.put("x", "changed").await.expect("put");
+    let (now, before) = watcher.next().await.expect("next");
+    let value = async |bee: &Hyperbee<MemoryLog>| bee.get("x").await.expect("get").expect("entry").value;
+    assert_eq!((value(&now).await, value(&before).await), (Some("changed".into()), Some("in the sub".into())));
+
+    let snapshot = bee.snapshot();
+    let stale = {
+        let mut batch = bee.batch();
+        batch.put("lost", Some("1")).await.expect("put");
+        batch
+    };
+    bee.log().truncate(2);
+    assert!(matches!(stale.flush().await, Err(hyperbee::Error::Changed)));
+    assert_eq!(bee.get("a").await.expect("get").expect("entry").value.as_deref(), Some(&b"1"[..]));
+    assert!(bee.get("elsewhere").await.expect("get").is_none());
+    assert!(snapshot.get("elsewhere").await.expect("get").is_some());
+    assert!(matches!(snapshot.put("a", "3").await, Err(hyperbee::Error::NotWritable)));
+}
+
+#[tokio::test]
+async fn hostile_blocks_are_refused() {
+    let bee = Hyperbee::new(MemoryLog::new());
+    for index in 0..50 {
+        bee.put(format!("k{index}"), "v").await.expect("put");
+    }
+    let blocks = bee.log().blocks();
+    let mut refused = 0;
+    for at in 1..blocks.len() {
+        for cut in [0, 1, blocks[at].len() / 2, blocks[at].len() - 1] {
+            let log = MemoryLog::new();
+            let mut altered = blocks.clone();
+            altered[at] = altered[at].slice(..cut);
+            hyperbee::Log::append(&log, altered).await.expect("append");
+            refused += usize::from(Hyperbee::new(log).range(Range::default()).await.expect("range").collect().await.is_err());
+        }
+    }
+    assert!(refused > 50, "{refused}");
+    // A root that is its own child.
+    let log = MemoryLog::new();
+    let endless = b"\x0a\x0b\x0a\x09\x0a\x01\x01\x12\x04\x01\x00\x01\x00\x12\x01k".to_vec();
+    hyperbee::Log::append(&log, vec![blocks[0].clone(), endless.into()]).await.expect("append");
+    assert!(Hyperbee::new(log).get("a").await.is_err());
+}
