@@ -138,7 +138,8 @@ impl Hypercore {
             link.catch_up(kept);
         }
         *line.base.write() = Some(base);
-        self.write_head(&place, batch, head, kept, was.length)
+        let here = head.length;
+        self.write_head(&place, batch, head, kept, was.length, here)
     }
 
     /// Moves this session, and all its clones, to where `other` is: a draft of another core. What they then see is that draft.
