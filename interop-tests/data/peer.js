@@ -88,6 +88,9 @@ function lie (core, how) {
   core.on('peer-add', twist)
 }
 
+// Keys of a benchmark, in an order that jumps.
+const treeKey = (index, keys) => 'key ' + String(BigInt(index) * 2654435761n % BigInt(keys)).padStart(8, '0')
+
 const ops = {
   async listen () {
     const server = net.createServer((socket) => { attach(socket, false).catch(() => {}) })
@@ -160,6 +163,25 @@ const ops = {
     const entries = []
     for await (const { key, value } of bee.createReadStream()) entries.push([key, value])
     return { entries }
+  },
+  async load (request) {
+    const bee = new Hyperbee(coreOf(request), { keyEncoding: 'utf-8', valueEncoding: 'utf-8', extension: false })
+    const { keys } = request
+    const from = performance.now()
+    for (let first = 0; first < keys; first += 100) {
+      const batch = bee.batch({ update: false })
+      for (let i = first; i < Math.min(keys, first + 100); i++) await batch.put(treeKey(i, keys), 'value ' + i)
+      await batch.flush()
+    }
+    return { ms: performance.now() - from }
+  },
+  async read (request) {
+    const bee = new Hyperbee(coreOf(request), { keyEncoding: 'utf-8', valueEncoding: 'utf-8', extension: false })
+    const from = performance.now()
+    for (let n = 0; n < request.count; n++) {
+      if (!await bee.get(treeKey(n * 7919, request.keys))) throw new Error('a key is missing')
+    }
+    return { ms: performance.now() - from }
   },
   lie (request) { lie(coreOf(request), request.how) }
 }

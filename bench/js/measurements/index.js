@@ -22,5 +22,6 @@ module.exports = [
   require('./lossy'),
   require('./protomux'),
   require('./pow'),
-  require('./store')
+  require('./store'),
+  require('./data')
 ]

@@ -8,11 +8,12 @@
 //! Operations: `listen` (TCP; tells the port), `connect` (`port`), `swarm` (`bootstrap`, `topic`), `cut` (ends all connections);
 //! `create` (`name`) and `open` (`key`) of cores; `append` (`key`, `count`, `size`, `tag`), `truncate` (`key`, `length`), `info`,
 //! `wait` (`key`, `length`, `fork`), `get` (`index`, `timeout`), `download` and `digest` (`start`, `end`); `bee` (`key`, `ops`:
-//! a batch of `["put", key, value]` and `["del", key]`) and `entries` (`key`) of the tree in a core.
+//! a batch of `["put", key, value]` and `["del", key]`) and `entries` (`key`) of the tree in a core; and, for benchmarks, `load`
+//! (`keys`, in batches of 100) and `read` (`count` of `keys`) of a tree, which tell how many `ms` they took.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use corestore::Corestore;
@@ -190,9 +191,36 @@ impl Peer {
                 let entries = entries.iter().map(|entry| (text(&entry.key), entry.value.as_deref().map(text)));
                 json!({ "entries": entries.collect::<Vec<_>>() })
             }
+            "load" => {
+                let bee = Hyperbee::new(self.core(request)?);
+                let (keys, from) = (number("keys").context("keys")?, Instant::now());
+                for first in (0..keys).step_by(100) {
+                    let mut batch = bee.batch();
+                    for index in first..keys.min(first + 100) {
+                        batch.put(tree_key(index, keys), Some(format!("value {index}"))).await?;
+                    }
+                    batch.flush().await?;
+                }
+                self.store.store().flush().await?;
+                json!({ "ms": from.elapsed().as_secs_f64() * 1000.0 })
+            }
+            "read" => {
+                let bee = Hyperbee::new(self.core(request)?);
+                let (keys, count) = (number("keys").context("keys")?, number("count").context("a count")?);
+                let from = Instant::now();
+                for n in 0..count {
+                    bee.get(tree_key(n * 7919, keys)).await?.context("a key is missing")?;
+                }
+                json!({ "ms": from.elapsed().as_secs_f64() * 1000.0 })
+            }
             other => bail!("unknown operation {other}"),
         })
     }
+}
+
+/// Keys of a benchmark, in an order that jumps.
+fn tree_key(index: u64, keys: u64) -> String {
+    format!("key {:08}", index.wrapping_mul(2_654_435_761) % keys)
 }
 
 fn text<'a>(request: &'a Value, name: &str) -> Result<&'a str> {

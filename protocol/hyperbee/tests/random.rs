@@ -103,7 +103,11 @@ async fn ranges_versions_and_differences_are_those_of_a_map() {
             assert_eq!(entries(&bee, range.clone()).await, expected, "seed {seed} {range:?}");
             expected.reverse();
             expected.truncate(5);
-            assert_eq!(entries(&bee, range.clone().reverse().limit(5)).await, expected, "seed {seed} {range:?} reversed");
+            assert_eq!(
+                entries(&bee, range.clone().reverse().limit(5)).await,
+                expected,
+                "seed {seed} {range:?} reversed"
+            );
         }
         for (version, then) in versions.iter().take(20) {
             let old = bee.checkout(*version);
@@ -182,7 +186,8 @@ async fn hostile_blocks_are_refused() {
             let mut altered = blocks.clone();
             altered[at] = altered[at].slice(..cut);
             hyperbee::Log::append(&log, altered).await.expect("append");
-            refused += usize::from(Hyperbee::new(log).range(Range::default()).await.expect("range").collect().await.is_err());
+            refused +=
+                usize::from(Hyperbee::new(log).range(Range::default()).await.expect("range").collect().await.is_err());
         }
     }
     assert!(refused > 50, "{refused}");

@@ -48,8 +48,10 @@ async fn run(scenario: &Value) -> MemoryLog {
     let name = text(&scenario["name"]);
     let options = &scenario["options"];
     let is_json = options["valueEncoding"] == "json";
-    let metadata = (name == "metadata")
-        .then(|| Metadata { content_feed: Some(Bytes::from_static(b"cf")), user_data: Some(Bytes::from_static(b"ud")) });
+    let metadata = (name == "metadata").then(|| Metadata {
+        content_feed: Some(Bytes::from_static(b"cf")),
+        user_data: Some(Bytes::from_static(b"ud")),
+    });
     let log = MemoryLog::new();
     let always_duplicate = options["alwaysDuplicate"] != false;
     let bee = Hyperbee::with_options(log.clone(), Options { always_duplicate, metadata });
@@ -127,7 +129,10 @@ async fn vector_hyperbee() {
                 let entries = entries.collect().await.expect("entries");
                 assert_eq!(entries.len(), reads.len());
                 for (entry, read) in entries.iter().zip(reads) {
-                    assert_eq!((&entry.key[..], entry.value.as_deref()), (text(&read[0]).as_bytes(), Some(text(&read[1]).as_bytes())));
+                    assert_eq!(
+                        (&entry.key[..], entry.value.as_deref()),
+                        (text(&read[0]).as_bytes(), Some(text(&read[1]).as_bytes()))
+                    );
                 }
             }
         }

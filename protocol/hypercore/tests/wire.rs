@@ -20,7 +20,8 @@ fn vector_wire_messages() {
         let file = vector_json(&format!("data/{stack}/11-wire-messages.json"));
         let mut seen = 0;
         for vector in file["messages"].as_array().expect("messages") {
-            let (name, value, expected) = (vector["type"].as_str().expect("type"), &vector["value"], bytes(&vector["hex"]));
+            let (name, value, expected) =
+                (vector["type"].as_str().expect("type"), &vector["value"], bytes(&vector["hex"]));
             if name == "handshake" {
                 let handshake = Handshake::decode(&expected).expect("handshake");
                 assert_eq!(hex(&handshake.encode()), hex(&expected));
@@ -68,7 +69,10 @@ fn check(message: &Message, value: &Value) {
         Message::NoData { reason, .. } => assert_eq!(reason.is_some(), value["reason"].is_u64()),
         Message::Want { any, .. } => assert_eq!(*any, value["any"] == true),
         Message::Range { drop, start, length } => {
-            assert_eq!((Some(*drop), Some(*start), Some(*length)), (value["drop"].as_bool(), number("start"), number("length")));
+            assert_eq!(
+                (Some(*drop), Some(*start), Some(*length)),
+                (value["drop"].as_bool(), number("start"), number("length"))
+            );
         }
         _ => {}
     }

@@ -31,7 +31,12 @@ type Proving = Pin<Box<dyn Future<Output = (u64, Request, Result<Proof, Error>)>
 /// Cores to be opened on the connection.
 pub(crate) type Opens = mpsc::UnboundedSender<Arc<Entry>>;
 
-pub(crate) async fn run(hub: Arc<Hub>, mux: Mux, mut opens: mpsc::UnboundedReceiver<Arc<Entry>>, pairs: [protomux::PairStream; 2]) {
+pub(crate) async fn run(
+    hub: Arc<Hub>,
+    mux: Mux,
+    mut opens: mpsc::UnboundedReceiver<Arc<Entry>>,
+    pairs: [protomux::PairStream; 2],
+) {
     let [mut pairs, mut aliases] = pairs;
     let mut channels: FuturesUnordered<Serving> = FuturesUnordered::new();
     let mut reopened: Vec<Arc<Entry>> = Vec::new();
@@ -93,7 +98,12 @@ fn handshake(mux: &Mux, entry: &Entry) -> Vec<u8> {
 }
 
 /// Serves a channel until it is closed. The core, and whether to open it again.
-fn serve(hub: &Arc<Hub>, mux: &Mux, channel: Channel, entry: Arc<Entry>) -> impl Future<Output = (Hash, bool)> + Send + 'static {
+fn serve(
+    hub: &Arc<Hub>,
+    mux: &Mux,
+    channel: Channel,
+    entry: Arc<Entry>,
+) -> impl Future<Output = (Hash, bool)> + Send + 'static {
     let id = hub.next_peer();
     let serving = Channeling {
         core: entry.core(),
@@ -170,7 +180,8 @@ impl Channeling {
     }
 
     fn has_requests(&self) -> bool {
-        self.entry.with_quietly(|replicator| replicator.peers.get(&self.id).is_some_and(|peer| !peer.requests.is_empty()))
+        self.entry
+            .with_quietly(|replicator| replicator.peers.get(&self.id).is_some_and(|peer| !peer.requests.is_empty()))
     }
 
     fn on_event(&mut self, event: ChannelEvent) -> Option<bool> {

@@ -181,7 +181,9 @@ impl Message {
     /// The type of the message, and its bytes.
     pub fn encode(&self) -> (u64, Vec<u8>) {
         let mut out = Encoder::with_capacity(match self {
-            Self::Data { proof, .. } => 256 + proof.block.as_ref().map_or(0, |block| block.value.len() + 40 * block.nodes.len()),
+            Self::Data { proof, .. } => {
+                256 + proof.block.as_ref().map_or(0, |block| block.value.len() + 40 * block.nodes.len())
+            }
             _ => 32,
         });
         let kind = match self {

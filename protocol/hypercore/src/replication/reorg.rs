@@ -40,7 +40,9 @@ impl Replicator {
         let Some(want) = found.want() else { return false };
         let fork = reorg.fork;
         let index = (want.start..want.end.min(peer.remote.length)).find(|&index| peer.has(index));
-        let Some(index) = index.or_else(|| (want.start < peer.remote.length).then_some(want.start)) else { return false };
+        let Some(index) = index.or_else(|| (want.start < peer.remote.length).then_some(want.start)) else {
+            return false;
+        };
         let hash = Some(NodeRequest { index: 2 * index, nodes: want.nodes });
         let number = self.ask(id, fork, Request { hash, ..Request::default() }, 0, now);
         if let Some(reorg) = &mut self.reorg {

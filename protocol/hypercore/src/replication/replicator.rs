@@ -116,7 +116,8 @@ impl Replicator {
         let (fork, length) = (self.core.fork(), self.core.length());
         let newer = |peer: &Peer| {
             let Sync { fork: theirs, length: remote, can_upgrade, .. } = peer.remote;
-            !peer.paused && (theirs > fork || theirs == fork && remote > length && (can_upgrade || peer.acked != length))
+            !peer.paused
+                && (theirs > fork || theirs == fork && remote > length && (can_upgrade || peer.acked != length))
         };
         self.upgrade.is_some() || self.peers.values().any(newer)
     }
@@ -511,7 +512,10 @@ impl Replicator {
         peer.paused = true;
         peer.suspected = Some(now);
         let upgrade = Some(crate::proof::UpgradeRequest { start: 0, length });
-        self.send(id, Message::Request { id: 0, fork, request: Request { upgrade, ..Request::default() }, priority: 0 });
+        self.send(
+            id,
+            Message::Request { id: 0, fork, request: Request { upgrade, ..Request::default() }, priority: 0 },
+        );
         let asked: Vec<u64> = self.inflight.iter().filter(|(_, asked)| asked.peer == id).map(|(&id, _)| id).collect();
         for asked in asked {
             self.cancel(asked);
