@@ -46,6 +46,8 @@ mod reorg;
 mod replicator;
 mod schedule;
 mod session;
+#[cfg(test)]
+mod transcript;
 mod wants;
 
 pub use entry::{ExtensionMessage, MAX_EXTENSION_MESSAGES};
