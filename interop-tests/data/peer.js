@@ -124,7 +124,10 @@ const ops = {
   },
   async info (request) {
     const core = coreOf(request)
-    return { length: core.length, fork: core.fork, contiguous: core.contiguousLength, peers: core.peers.length, treeHash: (await core.treeHash()).toString('hex') }
+    const { length, fork, contiguousLength: contiguous, peers } = core
+    // While a core is being truncated, its tree is not to be had.
+    const treeHash = await core.treeHash().then((hash) => hash.toString('hex'), () => null)
+    return { length, fork, contiguous, peers: peers.length, treeHash }
   },
   async wait (request) {
     const core = coreOf(request)
