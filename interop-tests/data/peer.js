@@ -76,10 +76,13 @@ const lies = {
   stall: () => false
 }
 
+let told = 0
+
 function lie (core, how) {
   const twist = (peer) => {
     const send = peer.wireData.send
     peer.wireData.send = (data) => {
+      if (data.upgrade || how === 'hash') told++
       if (lies[how](data) === false) return
       return send.call(peer.wireData, data)
     }
@@ -186,6 +189,7 @@ const ops = {
     }
     return { ms: performance.now() - from }
   },
+  lies: () => ({ told }),
   lie (request) { lie(coreOf(request), request.how) }
 }
 

@@ -174,6 +174,7 @@ for (const how of ['hash', 'signature', 'length', 'stall']) {
     // The liar is the first that is asked.
     await meet(liar, reader)
     const load = reader.call({ op: 'wait', key, length: BLOCKS }, LONG_MS).then(() => reader.call({ op: 'download', key, start: 0, end: BLOCKS }, LONG_MS))
+    while (!(await liar.call({ op: 'lies' })).told) await new Promise((resolve) => setTimeout(resolve, 20))
     await meet(writer, reader)
     await load
     await same(writer, reader, key, BLOCKS)

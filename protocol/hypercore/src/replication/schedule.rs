@@ -239,9 +239,30 @@ impl Replicator {
             }
         }
         if self.peers.len() > 1 {
+            self.upgrade_from_another(now);
             self.ask_others(now);
         }
         (!self.inflight.is_empty() || self.peers.values().any(|peer| peer.suspected.is_some())).then_some(SLOW_MIN)
+    }
+
+    /// Asks another peer for the upgrade that one owes for long.
+    fn upgrade_from_another(&mut self, now: Duration) {
+        let Some(number) = self.upgrade else { return };
+        let Some(asked) = self.inflight.get(&number) else { return };
+        if now.saturating_sub(asked.sent) < SLOW_MAX {
+            return;
+        }
+        let (owes, length, fork) = (asked.peer, self.core.length(), self.core.fork());
+        let able = |peer: &Peer| {
+            let remote = &peer.remote;
+            let longer = remote.fork == fork && remote.length > length && remote.can_upgrade;
+            !peer.paused && longer && peer.acked == length
+        };
+        let other = self.peers.iter().find(|(id, peer)| **id != owes && able(peer)).map(|(&id, _)| id);
+        if let Some(other) = other {
+            self.cancel(number);
+            self.ask_upgrade(other, now);
+        }
     }
 
     /// Asks faster peers for the blocks that slow ones owe.
