@@ -221,3 +221,55 @@ impl Checker<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::line::encode_head;
+    use crate::storage::{Batch, Key};
+    use crate::{DraftOptions, Hypercore};
+
+    /// A store of one core with a draft, and what `check` says after `key` was set to `value` behind its back.
+    fn problems(change: impl Fn(&Hypercore, u32) -> (Key, Option<Bytes>)) -> Vec<String> {
+        let store = Store::memory();
+        let core = store.create().expect("a core");
+        core.append((0..11u8).map(|index| vec![index; 20])).expect("appended");
+        let draft = core.draft("draft", DraftOptions::default()).expect("a draft");
+        draft.append(["one", "two"]).expect("appended");
+        core.head();
+        assert!(store.check(|_| ()).expect("readable").is_whole());
+        let pointer = store.inner().cores.lock()[&core.discovery_key()].upgrade().expect("open").line.pointer;
+        let (key, value) = change(&core, pointer);
+        store.inner().backend.write(&Batch::from([(key, value)])).expect("written");
+        drop((core, draft));
+        let report = store.check(|_| ()).expect("readable");
+        report.problems.into_iter().map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_is_found() {
+        type Change = fn(&Hypercore, u32) -> (Key, Option<Bytes>);
+        let cases: [(&str, Change); 6] = [
+            ("is not the hash of its children", |_, at| (Table::Block.at(at, 3), Some(Bytes::from_static(b"another")))),
+            ("a child of tree node", |_, at| (Table::Block.at(at, 4), None)),
+            ("is missing", |_, at| (Table::Node.at(at, 5), None)),
+            ("the signature is not valid", |core, at| {
+                let mut head = core.head();
+                head.signature = Bytes::from_static(&[0; 67]);
+                (Table::Head.only(at), Some(encode_head(&head, 11)))
+            }),
+            ("the number of bytes is not that of the tree", |core, at| {
+                let mut head = core.head();
+                head.byte_length += 1;
+                (Table::Head.only(at), Some(encode_head(&head, 11)))
+            }),
+            ("1 blocks are beyond the end", |_, at| (Table::Block.at(at, 11), Some(Bytes::from_static(b"beyond")))),
+        ];
+        for (expected, change) in cases {
+            let found = problems(change);
+            assert!(found.iter().any(|text| text.contains(expected)), "{expected}: {found:?}");
+        }
+    }
+}
