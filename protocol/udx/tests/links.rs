@@ -102,6 +102,35 @@ async fn loss_costs_little_more_than_the_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pacing_leaves_no_timers_behind() {
+    let link = Link { delay: millis(10), rate: Some(1_250_000), queue: 500_000, ..Link::default() };
+    let Pair { udx, a, b, .. } = pair(1, link, (0, 0));
+    let watch = async {
+        for _ in 0..20 {
+            tokio::time::sleep(millis(100)).await;
+            assert!(udx[0].gauges().deadlines <= 8, "{:?}", udx[0].gauges());
+        }
+    };
+    let (sent, received, ()) = tokio::join!(send(&a, 2_500_000, 65_536), receive(&b, Duration::ZERO), watch);
+    sent.unwrap();
+    assert_eq!(received.unwrap(), 2_500_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shallow_queue_is_not_overfilled_for_long() {
+    // A queue of a tenth of what the path holds, and acknowledgements in bunches, as a receiver with a small socket buffer has:
+    // without an answer to loss a fifth of the packets are repeated.
+    let link = Link { delay: millis(10), jitter: millis(4), rate: Some(25_000_000), queue: 50_000, ..Link::default() };
+    let Pair { a, b, .. } = pair(1, link, (0, 0));
+    let bytes = 40_000_000;
+    let (sent, received) = tokio::join!(send(&a, bytes, 65_536), receive(&b, Duration::ZERO));
+    sent.unwrap();
+    assert_eq!(received.unwrap(), bytes);
+    let stats = a.stats();
+    assert!(stats.retransmits * 20 < stats.packets_sent, "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_slows_the_writer_and_memory_stays_bounded() {
     let Pair { a, b, .. } = pair(3, Link { delay: millis(5), ..Link::default() }, (0, 0));
     let total = 3 * RECEIVE_WINDOW;

@@ -3,8 +3,12 @@
 //! The model of the path is two numbers: the largest delivery rate of the last ten round trips, and the smallest round
 //! trip time of the last ten seconds. What is in flight is held near their product, and packets are paced at the rate.
 //! Parameters are those of libudx, so that flows of both kinds share a link fairly.
+//!
+//! What version 1 and libudx do not have is an answer to loss: they keep two and more products in flight whatever is dropped,
+//! and a receiver whose socket buffer holds less loses a fifth of the packets forever. As in version 2, a round that lost
+//! more than random loss does sets a [cap](Cap) on what may be in flight, and ends the doubling of the start.
 
-use super::{RateSample, WindowedMax};
+use super::{Cap, RateSample, WindowedMax};
 use crate::stream::Micros;
 
 /// 2 / ln 2: the smallest gain that doubles the rate each round trip.
@@ -16,6 +20,9 @@ const PROBE_GAINS: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 const FIRST_PHASE: usize = 4;
 const INITIAL_CWND: usize = 10;
 const MIN_CWND: usize = 4;
+/// The cap leaves a quarter more than the path holds, so that loss of up to a fifth that has nothing to do with us does not
+/// shrink the estimate of the bandwidth.
+const CAP_FLOOR_GAIN: f64 = 1.25;
 /// The window of the bandwidth filter, in round trips.
 const BW_ROUNDS: u64 = 10;
 const MIN_RTT_WINDOW: Micros = 10_000_000;
@@ -100,6 +107,8 @@ pub(crate) struct Bbr {
     recovery: Recovery,
     conservation: bool,
 
+    cap: Cap,
+
     extra_acked: [f64; 2],
     extra_slot: usize,
     extra_rounds: u32,
@@ -134,6 +143,7 @@ impl Bbr {
             idle_restart: false,
             recovery: Recovery::Open,
             conservation: false,
+            cap: Cap::default(),
             extra_acked: [0.0; 2],
             extra_slot: 0,
             extra_rounds: 0,
@@ -183,6 +193,7 @@ impl Bbr {
     pub(crate) fn on_ack(&mut self, event: &AckEvent, srtt: Micros) {
         self.srtt = srtt;
         self.update_bandwidth(event);
+        self.update_cap(event);
         self.update_aggregation(event);
         self.update_phase(event);
         self.check_full_pipe(event);
@@ -214,6 +225,14 @@ impl Bbr {
         let bw = sample.delivered as f64 / sample.interval as f64;
         if !sample.app_limited || bw >= self.bw.get() {
             self.bw.update(self.rounds, bw);
+        }
+    }
+
+    fn update_cap(&mut self, event: &AckEvent) {
+        self.cap.on_ack(event);
+        if self.round_start && self.cap.end_round(event.now, self.bdp(CAP_FLOOR_GAIN)) {
+            // Losing so much, the path is full.
+            self.full_bw_reached = true;
         }
     }
 
@@ -361,7 +380,7 @@ impl Bbr {
         if self.mode == Mode::ProbeRtt {
             self.cwnd = self.cwnd.min(MIN_CWND);
         }
-        self.cwnd = self.cwnd.min(MAX_CWND);
+        self.cwnd = self.cwnd.min(self.cap.get()).min(MAX_CWND);
     }
 
     fn move_cwnd(&mut self, event: &AckEvent, acked: usize) {

@@ -61,8 +61,9 @@ struct Inner {
     flush_queued: bool,
     /// It is in the batch of a socket task.
     touched: bool,
-    /// The earliest deadline that the schedule knows.
-    armed: Option<Instant>,
+    /// The deadlines that the schedule knows, earliest last. One is added only if it is earlier than all of them: the next pacing
+    /// goes before the retransmission timer, which is still there when it has passed.
+    armed: Vec<Instant>,
     read_waker: Option<Waker>,
     write_waker: Option<Waker>,
     message_waker: Option<Waker>,
@@ -102,7 +103,7 @@ impl Shared {
             refused: None,
             flush_queued: false,
             touched: false,
-            armed: None,
+            armed: Vec::new(),
             read_waker: None,
             write_waker: None,
             message_waker: None,
@@ -200,8 +201,8 @@ impl Shared {
     /// The instance's task: a deadline that was armed has come.
     pub(super) fn on_deadline(self: &Arc<Self>, at: Instant) {
         let mut inner = self.inner.lock();
-        if inner.armed == Some(at) {
-            inner.armed = None;
+        while inner.armed.last().is_some_and(|&armed| armed <= at) {
+            inner.armed.pop();
         }
         let now = now();
         let due = inner.state.next_timeout().is_some_and(|next| next <= now);
@@ -226,10 +227,10 @@ impl Shared {
             self.transmit(&mut inner, now);
         }
         if let Some(at) = inner.state.next_timeout()
-            && inner.armed.is_none_or(|armed| at < armed)
+            && inner.armed.last().is_none_or(|&armed| at < armed)
             && let Some(instance) = self.instance.upgrade()
         {
-            inner.armed = Some(at);
+            inner.armed.push(at);
             instance.schedule.arm(at, self);
         }
         let after = self.collect(&mut inner);
