@@ -143,6 +143,9 @@ pub(crate) struct Core {
     rng: StdRng,
     tick: u64,
     next_tick: Instant,
+    /// The time since 1970 now, and at the last tick.
+    wall: Duration,
+    tick_wall: Duration,
     refresh_ticks: u64,
     stable_ticks: u64,
     checks: usize,
@@ -174,6 +177,8 @@ impl Core {
             // The networks of nodes that start together must not tick together.
             tick: 50 + rng.random_range(0..50),
             next_tick: now + TICK,
+            wall: Duration::ZERO,
+            tick_wall: Duration::ZERO,
             refresh_ticks: REFRESH_TICKS - rng.random_range(0..REFRESH_TICKS / 2),
             stable_ticks: if settings.adaptive { STABLE_TICKS } else { 0 },
             checks: 0,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use encoding::Encoder;
@@ -54,6 +54,8 @@ pub struct Options {
     pub filter: fn(SocketAddrV4) -> bool,
     /// Makes the node's choices repeatable, for simulations.
     pub seed: Option<u64>,
+    /// The time since 1970. Only that tells that the machine slept: its other clock sleeps too.
+    pub unix_time: fn() -> Duration,
 }
 
 impl Default for Options {
@@ -70,6 +72,7 @@ impl Default for Options {
             public_host: None,
             filter: |_| true,
             seed: None,
+            unix_time: || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         }
     }
 }
@@ -149,7 +152,8 @@ impl Dht {
         for addr in options.nodes.iter().rev() {
             core.add_node(Contact::new(*addr), None, now);
         }
-        let inner = Arc::new(Inner::new(core, udx, server, client, options.bootstrap));
+        core.set_wall_clock((options.unix_time)());
+        let inner = Arc::new(Inner::new(core, udx, [server, client], options.bootstrap, options.unix_time));
         Ok(Self { inner: inner.clone(), _guard: Arc::new(Guard(inner)) })
     }
 

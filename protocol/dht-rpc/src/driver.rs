@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -162,6 +162,7 @@ pub(crate) struct Inner {
     pub(crate) closed: watch::Sender<bool>,
     /// Only one test of the firewall runs at a time.
     pub(crate) network_state: tokio::sync::Mutex<()>,
+    unix_time: fn() -> Duration,
     sockets: RwLock<HashMap<SocketId, UdxSocket>>,
     /// The tasks that read attached sockets.
     readers: Mutex<HashMap<SocketId, AbortHandle>>,
@@ -180,9 +181,9 @@ impl Inner {
     pub(crate) fn new(
         core: Core,
         udx: Udx,
-        server: UdxSocket,
-        client: UdxSocket,
+        [server, client]: [UdxSocket; 2],
         bootstrap: Vec<BootstrapNode>,
+        unix_time: fn() -> Duration,
     ) -> Self {
         let armed = core.deadline();
         Self {
@@ -192,6 +193,7 @@ impl Inner {
             bootstrapped: watch::Sender::new(false),
             closed: watch::Sender::new(false),
             network_state: tokio::sync::Mutex::new(()),
+            unix_time,
             sockets: RwLock::new(HashMap::from([(SocketId::SERVER, server), (SocketId::CLIENT, client)])),
             readers: Mutex::default(),
             next_socket: Mutex::new(SocketId::CLIENT.0),
@@ -382,7 +384,10 @@ async fn keep_time(inner: Arc<Inner>) {
         tokio::select! {
             biased;
             _ = closed.wait_for(|closed| *closed) => return,
-            () = tokio::time::sleep_until(deadline.into()) => inner.with(|core, now| core.handle_timeout(now)),
+            () = tokio::time::sleep_until(deadline.into()) => inner.with(|core, now| {
+                core.set_wall_clock((inner.unix_time)());
+                core.handle_timeout(now);
+            }),
             () = inner.rearm.notified() => {}
         }
     }

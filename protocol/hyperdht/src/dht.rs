@@ -170,6 +170,7 @@ impl Dht {
                 public_host: options.public_host,
                 filter: is_acceptable,
                 seed: Some(rng.random()),
+                unix_time: options.unix_time,
             },
         )?;
         let now = now();
@@ -239,8 +240,8 @@ impl Dht {
         self.inner.online.subscribe()
     }
 
-    /// How often the interfaces of the machine have changed. Servers announce themselves anew when they do; connections may
-    /// be dead.
+    /// How often the interfaces of the machine have changed, or it woke up. Servers announce themselves anew then; connections
+    /// may be dead.
     pub fn network_changes(&self) -> watch::Receiver<u64> {
         self.inner.network.subscribe()
     }
@@ -258,6 +259,11 @@ impl Dht {
     /// The address that the server socket is bound to; `None` after the node was destroyed.
     pub fn local_addr(&self) -> Option<SocketAddrV4> {
         self.inner.bound(SocketId::SERVER)
+    }
+
+    /// Where the server socket can be reached in the local networks of this machine.
+    pub fn local_addresses(&self) -> Vec<SocketAddrV4> {
+        self.inner.local_addresses()
     }
 
     /// Connects to the peer with this key. A future that is dropped gives up.
@@ -356,6 +362,13 @@ impl Inner {
         self.bound(SocketId::SERVER).map(|bound| self.local.of(bound, now())).unwrap_or_default()
     }
 
+    /// Announces the servers anew, and tells whoever has connections.
+    pub(crate) fn network_changed(&self) {
+        let servers: Vec<_> = self.state.lock().servers.values().filter_map(Weak::upgrade).collect();
+        servers.iter().for_each(|server| server.refresh());
+        self.network.send_modify(|changes| *changes += 1);
+    }
+
     /// Forgets what is stored here of a peer at `target`.
     pub(crate) fn unannounce_here(&self, target: &NodeId, public_key: &[u8; 32]) {
         let state = &mut *self.state.lock();
@@ -441,11 +454,7 @@ async fn watch_network(node: Weak<Inner>) {
         }
         tracing::debug!(?addresses, "network changed");
         before = addresses;
-        let servers: Vec<_> = inner.state.lock().servers.values().filter_map(Weak::upgrade).collect();
-        for server in servers {
-            server.refresh();
-        }
-        inner.network.send_modify(|changes| *changes += 1);
+        inner.network_changed();
     }
 }
 
@@ -487,6 +496,8 @@ impl Handler for Inner {
                     None => state.storage = Some(Storage::new(id, self.storage_options, now())),
                 }
             }
+            // Those that we are announced at may have forgotten us.
+            Event::Wakeup => self.network_changed(),
             Event::Health(health) => {
                 self.online.send_replace(health != Health::Offline);
             }

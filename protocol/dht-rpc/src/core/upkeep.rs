@@ -180,7 +180,11 @@ impl Core {
     // ---- maintenance
 
     pub(super) fn handle_tick(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.next_tick - TICK) > SLEEPING {
+        // The clock of the timers stands still while the machine sleeps, that of the wall does not.
+        let passed = now.saturating_duration_since(self.next_tick - TICK);
+        let passed = passed.max(self.wall.saturating_sub(self.tick_wall));
+        self.tick_wall = self.wall;
+        if passed > SLEEPING {
             self.wake_up();
         } else {
             self.tick += 1;
@@ -211,6 +215,14 @@ impl Core {
         if self.health.update(self.io.stats.responses, self.io.stats.timeouts) {
             self.out.push(Output::Event(Event::Health(self.health.health())));
         }
+    }
+
+    /// Takes the time since 1970.
+    pub(crate) fn set_wall_clock(&mut self, wall: Duration) {
+        if self.tick_wall.is_zero() {
+            self.tick_wall = wall;
+        }
+        self.wall = wall;
     }
 
     fn wake_up(&mut self) {
