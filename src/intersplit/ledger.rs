@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use encoding::json::{JsString, Object, Value, stringified_len};
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::event::Expense;
 use super::proof::Proof;
@@ -36,6 +36,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// When it was written: what its author signed, else what it says, in milliseconds since 1970.
+    pub(super) fn written(&self) -> f64 {
+        self.proof.as_ref().map_or(self.expense.ts, |proof| proof.ts as f64)
+    }
+
     /// An entry for the ledger.
     pub(super) fn new(expense: Expense, proof: Option<Proof>) -> Arc<Entry> {
         let text = stringified_len(&expense.to_value().into());
@@ -60,6 +65,8 @@ pub(super) enum Insertion {
 pub(super) struct Ledger {
     rooms: IndexMap<JsString, Room>,
     bytes: usize,
+    /// The latest signed clear of each room, for those who were away.
+    clears: IndexMap<JsString, Proof>,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +120,42 @@ impl Ledger {
         let room = self.rooms.shift_remove(channel);
         self.bytes -= room.as_ref().map_or(0, |room| room.bytes);
         room.is_some()
+    }
+
+    /// Remembers a signed clear, of at most [`MAX_ROOMS`] rooms; `false` if a later one is known.
+    pub(super) fn note_clear(&mut self, channel: &JsString, clear: Proof) -> bool {
+        if self.clears.get(channel).is_some_and(|known| known.ts >= clear.ts) {
+            return false;
+        }
+        self.clears.shift_remove(channel);
+        if self.clears.len() >= MAX_ROOMS {
+            self.clears.shift_remove_index(0);
+        }
+        self.clears.insert(channel.clone(), clear);
+        true
+    }
+
+    /// The latest signed clear of a room.
+    pub(super) fn last_clear(&self, channel: &JsString) -> Option<&Proof> {
+        self.clears.get(channel)
+    }
+
+    /// All that authors signed, by room: the latest clear and what came after it.
+    pub(super) fn proofs(&self) -> Vec<(JsString, Option<Proof>, Vec<Arc<Entry>>)> {
+        let rooms: IndexSet<&JsString> = self.rooms.keys().chain(self.clears.keys()).collect();
+        rooms.into_iter().map(|room| (room.clone(), self.clears.get(room).cloned(), self.list(room))).collect()
+    }
+
+    /// Gives an expense that is here the proof that was stored for it.
+    pub(super) fn attach(&mut self, channel: &JsString, expense: &Expense, proof: Proof) {
+        let Some(room) = self.rooms.get_mut(channel) else { return };
+        if let Some(entry) = room.entries.iter_mut().find(|entry| entry.expense == *expense && entry.proof.is_none()) {
+            let proven = Entry::new(entry.expense.clone(), Some(proof));
+            let more = proven.cost - entry.cost;
+            room.bytes += more;
+            self.bytes += more;
+            *entry = proven;
+        }
     }
 
     /// Adds expenses to a room, which is opened, and brings all in the order of their times. With `replace` the room is emptied

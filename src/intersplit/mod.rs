@@ -27,10 +27,12 @@ pub mod commands;
 mod error;
 mod event;
 pub mod export;
+pub mod history;
 mod iso_time;
 mod ledger;
 mod messages;
 mod proof;
+mod proofs;
 mod room;
 mod saver;
 mod snapshot;
@@ -64,6 +66,9 @@ pub use summary::{Balance, Settlement, Summary};
 
 /// By what messages of this application are known.
 pub const APP_KEY: &str = "expense_split_v1";
+
+/// The file of proofs has the name of that of the rooms, with this in the place of `json`.
+const PROOFS_EXTENSION: &str = "proofs.json";
 
 /// How InterSplit is set up.
 #[derive(Debug, Clone)]
@@ -150,6 +155,10 @@ impl InterSplit {
                     let _ = std::fs::rename(path, aside);
                 }
             }
+            let proofs = path.with_extension(PROOFS_EXTENSION);
+            if let Err(error) = proofs::load(&proofs, &mut ledger, options.clock.now()) {
+                warn!("cannot read {}: {error}; the expenses count as unsigned", proofs.display());
+            }
             let (saves, writes) = Saver::new();
             (saver, writer) = (Some(saves), Some(writes));
         }
@@ -192,15 +201,27 @@ impl InterSplit {
     }
 
     fn receive_clear(&self, room: &JsString, payload: &Value) {
+        let proof = Proof::of(payload, room);
         if !self.is_strict(room) {
             self.0.ledger.lock().clear(room);
+            self.note_clear(room, proof);
             return self.changed();
         }
-        match Proof::of(payload, room) {
+        match proof {
             Some(proof) => {
                 self.clear_by(room, &proof.author);
+                if self.owner(room) == Some(&proof.author) {
+                    self.note_clear(room, Some(proof));
+                }
             }
             None => debug!("{room} is not cleared: the signature does not hold"),
+        }
+    }
+
+    /// Remembers a signed clear, unless its time is yet to come: such a one would keep out what is written until then.
+    fn note_clear(&self, room: &JsString, clear: Option<Proof>) {
+        if let Some(clear) = clear.filter(|clear| clear.ts <= self.now()) {
+            self.0.ledger.lock().note_clear(room, clear);
         }
     }
 
@@ -279,7 +300,12 @@ impl Inner {
     /// Writes the file as the ledger is now.
     fn write_file(&self) -> io::Result<()> {
         let Some(path) = &self.options.path else { return Ok(()) };
-        let rooms = self.ledger.lock().rooms();
+        let (rooms, proofs) = {
+            let ledger = self.ledger.lock();
+            (ledger.rooms(), ledger.proofs())
+        };
+        // Proofs first: one without its expense does no harm, but an expense without its proof does not count in a strict room.
+        snapshot::replace(&path.with_extension(PROOFS_EXTENSION), proofs::write(&proofs).as_bytes())?;
         snapshot::replace(path, snapshot::write(&rooms, self.options.clock.now()).as_bytes())
     }
 }

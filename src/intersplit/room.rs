@@ -20,6 +20,9 @@ pub trait Outlet: Send + Sync + 'static {
     /// Joins a channel, in the background.
     fn join(&self, channel: &str);
 
+    /// Whether a payload of which a neighbour told would have been taken if it had come by itself.
+    fn would_deliver(&self, channel: &str, payload: &Value) -> bool;
+
     /// Sends a message to a channel: whether that was allowed.
     fn broadcast(&self, channel: &str, message: Value) -> Pin<Box<dyn Future<Output = bool> + Send + 'static>>;
 }
@@ -127,11 +130,14 @@ impl InterSplit {
         } else {
             self.0.ledger.lock().clear(&room);
         }
+        let message = Object::new().with("app", APP_KEY).with("type", "expense_clear").with("ts", self.now());
+        let message = Value::from(message.with("by", self.0.options.address.as_str()));
+        if !self.is_strict(&room) || self.owner(&room) == Some(&self.public_key()) {
+            self.note_clear(&room, self.sign(&room, &message));
+        }
         self.changed();
         self.flush().await?;
-        let message = Object::new().with("app", APP_KEY).with("type", "expense_clear").with("ts", self.now());
-        let message = message.with("by", self.0.options.address.as_str());
-        self.0.outlet.broadcast(&room.to_str_lossy(), message.into()).await;
+        self.0.outlet.broadcast(&room.to_str_lossy(), message).await;
         Ok(room)
     }
 

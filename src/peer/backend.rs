@@ -18,6 +18,10 @@ impl Outlet for Sidechannel {
         tokio::spawn(async move { drop(sidechannel.add_channel(&channel).await) });
     }
 
+    fn would_deliver(&self, channel: &str, payload: &Value) -> bool {
+        Sidechannel::would_deliver(self, channel, payload)
+    }
+
     fn broadcast(&self, channel: &str, message: Value) -> Operation<bool> {
         let (sidechannel, channel) = (self.clone(), channel.to_owned());
         Box::pin(async move { sidechannel.broadcast(&channel, message, SendOptions::default()).await })

@@ -22,7 +22,7 @@ use crate::bridge::{Bridge, BridgeOptions, Commands};
 use crate::identity::Identity;
 use crate::intersplit::{InterSplit, InterSplitOptions, VerifiedRooms};
 use crate::sidechannel::{Clock, Console, Network, Sidechannel, SidechannelMessage, SidechannelOptions};
-use crate::terminal::Terminal;
+use crate::terminal::{Tap, Terminal};
 
 use backend::Services;
 pub use network::{NetworkOptions, SwarmNetwork};
@@ -74,12 +74,16 @@ impl Peer {
             owner_keys: options.sidechannel.owner_keys.clone(),
             clock: clock.clone(),
         };
-        let sidechannel = Sidechannel::start(options.sidechannel, keys, network);
+        let tap = Tap::default();
+        let sidechannel = SidechannelOptions { console: tap.console(console.clone()), ..options.sidechannel };
+        let sidechannel = Sidechannel::start(sidechannel, keys, network);
         let expenses = InterSplit::open(expenses, Arc::new(sidechannel.clone()));
+        sidechannel.set_aside(expenses.history());
         let messages = sidechannel.messages();
         let exit = Arc::new(Notify::new());
         let terminal = Terminal::new(sidechannel.clone(), options.identity, console.clone(), exit.clone())
-            .with_expenses(expenses.clone());
+            .with_expenses(expenses.clone())
+            .with_tap(tap);
         let bridge = match options.bridge {
             Some(bridge) => {
                 let terminal = options.commands.then(|| Arc::new(terminal.clone()) as Arc<dyn Commands>);

@@ -15,6 +15,9 @@ use crate::sidechannel::link::{Inlet, Link, LinkChannel, LinkEvent, Operation, O
 /// The type of a sidechannel's messages.
 const MESSAGE: u64 = 0;
 
+/// The type of asides.
+const ASIDE: u64 = 1;
+
 /// How a peer takes part in the network.
 #[derive(Debug, Clone)]
 pub struct NetworkOptions {
@@ -146,6 +149,7 @@ impl Inlet for MuxInlet {
                 match self.0.recv().await? {
                     ChannelEvent::Open { .. } => return Some(LinkEvent::Open),
                     ChannelEvent::Message { kind: MESSAGE, body } => return Some(LinkEvent::Message(body)),
+                    ChannelEvent::Message { kind: ASIDE, body } => return Some(LinkEvent::Aside(body)),
                     // Of a later version of the protocol.
                     ChannelEvent::Message { .. } => {}
                     ChannelEvent::Close { .. } => return None,
@@ -160,6 +164,10 @@ struct MuxOutlet(Sender);
 impl Outlet for MuxOutlet {
     fn send(&self, body: Bytes) -> Operation<'_, bool> {
         Box::pin(async move { self.0.send(MESSAGE, &body).await.is_ok() })
+    }
+
+    fn send_aside(&self, body: Bytes) -> Operation<'_, bool> {
+        Box::pin(async move { self.0.send(ASIDE, &body).await.is_ok() })
     }
 
     fn close(&self) {

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     Clock, Console, SidechannelMessage,
     drops::Drops,
+    aside::Aside,
     link::{Link, Network},
     outbox::{Outbox, Waiting, outbox},
     payload::{Draft, SealError, Sealed, body_of, new_id},
@@ -57,6 +58,7 @@ pub(super) struct Shared {
     pub(super) events: broadcast::Sender<Arc<SidechannelMessage>>,
     pub(super) started: watch::Sender<bool>,
     pub(super) closing: watch::Sender<bool>,
+    pub(super) aside: OnceLock<Arc<dyn Aside>>,
     /// Ends a proof of work that is under way.
     pub(super) stop: Arc<AtomicBool>,
     long_messages: Semaphore,
@@ -127,6 +129,7 @@ impl Shared {
             events: parts.events,
             started: watch::Sender::new(false),
             closing: watch::Sender::new(false),
+            aside: OnceLock::new(),
             stop: Arc::default(),
             long_messages: Semaphore::new(LONG_MESSAGES_AT_A_TIME),
             topics: Mutex::default(),

@@ -72,6 +72,12 @@ pub trait Outlet: Send + Sync {
     /// Sends a message, waiting while the peer is slower; `false` when the channel is closed.
     fn send(&self, body: Bytes) -> Operation<'_, bool>;
 
+    /// Sends an aside, likewise. A network that has none takes none.
+    fn send_aside(&self, body: Bytes) -> Operation<'_, bool> {
+        drop(body);
+        Box::pin(async { false })
+    }
+
     /// Closes the channel.
     fn close(&self);
 }
@@ -83,4 +89,6 @@ pub enum LinkEvent {
     Open,
     /// The body of a message.
     Message(Bytes),
+    /// The body of an [aside](super::aside).
+    Aside(Bytes),
 }

@@ -25,6 +25,7 @@
 //! The format and the rules are those of Intercom's `features/sidechannel/index.js`.
 
 mod account;
+pub mod aside;
 mod driver;
 pub mod drops;
 mod error;
@@ -320,6 +321,17 @@ impl Sidechannel {
     /// Why messages on a channel are not received or not sent, as of now.
     pub fn explain(&self, channel: &str) -> Explanation {
         self.0.shared.explain(channel)
+    }
+
+    /// Lets an application tell neighbours something, on channels that are opened from now on. Only the first one is.
+    pub fn set_aside(&self, aside: Arc<dyn aside::Aside>) {
+        let _ = self.0.shared.aside.set(aside);
+    }
+
+    /// Whether a payload that did not come by itself, but as part of an aside, would have been handed to applications: by its
+    /// author if only the owner may write, and where a welcome is needed after it.
+    pub fn would_deliver(&self, channel: &str, payload: &Value) -> bool {
+        self.0.shared.pipeline.would_deliver(channel, payload)
     }
 
     /// Closes the channels and ends all tasks. The network, which may serve others, stays as it is.

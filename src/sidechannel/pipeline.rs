@@ -372,6 +372,14 @@ impl Pipeline {
         Ok(Accepted { action, payload })
     }
 
+    /// Whether a payload passes the gates that are about its author and its channel.
+    pub fn would_deliver(&self, channel: &str, payload: &Value) -> bool {
+        let sorted = stable_stringify(payload.get("message").unwrap_or(&Value::Null));
+        let welcomed = !self.policy.welcome_required(channel) || self.state.lock().welcomed.contains(channel);
+        let by_owner = !self.policy.owner_write_only(channel) || self.check_owner(payload, channel, &sorted).is_ok();
+        welcomed && by_owner
+    }
+
     /// Accounts for a message of this length.
     fn take(&self, peer: &Peer, length: usize, now: Now) -> Result<(), Refusal> {
         match peer.limiter.lock().take(&self.policy.limits, now.instant, length) {

@@ -14,6 +14,7 @@ use encoding::json::{Object, Value};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    aside::{AsideSession, MAX_ASIDE_BYTES},
     driver::{LinkId, Shared},
     link::{Inlet, Link, LinkEvent, Outlet, PairRequest},
     outbox::Queue,
@@ -129,6 +130,7 @@ impl Session {
             link_id: self.link_id,
             peer: &self.peer,
             channel: &self.channel,
+            aside: self.shared.aside.get().map(|aside| aside.open(&self.channel, outlet.clone())),
         };
         self.open.store(true, Ordering::Relaxed);
         let ended = tokio::select! {
@@ -155,22 +157,39 @@ struct Side<'a> {
     link_id: LinkId,
     peer: &'a Arc<Peer>,
     channel: &'a Arc<str>,
+    aside: Option<Box<dyn AsideSession>>,
 }
 
 impl Side<'_> {
     async fn read(&self, mut inlet: Box<dyn Inlet>) {
         while let Some(event) = inlet.recv().await {
-            if let LinkEvent::Message(body) = event
-                && !self.shared.receive(self.link_id, self.peer, self.channel, body).await
-            {
-                self.link.destroy();
-                return;
+            match event {
+                LinkEvent::Message(body) => {
+                    if !self.shared.receive(self.link_id, self.peer, self.channel, body).await {
+                        self.link.destroy();
+                        return;
+                    }
+                }
+                LinkEvent::Aside(body) => self.receive_aside(&body),
+                LinkEvent::Open => {}
             }
+        }
+    }
+
+    fn receive_aside(&self, body: &[u8]) {
+        if let Some(aside) = &self.aside
+            && body.len() <= MAX_ASIDE_BYTES
+            && self.shared.pipeline.is_authorized(self.channel, self.peer, self.shared.now())
+        {
+            aside.received(body);
         }
     }
 
     async fn write(&self, outlet: &dyn Outlet, queue: &mut Queue, held: &mut Option<Bytes>) {
         self.greet(outlet).await;
+        if let Some(aside) = &self.aside {
+            aside.start().await;
+        }
         loop {
             let body = match held {
                 Some(body) => body.clone(),

@@ -17,6 +17,7 @@ mod inspect;
 mod printed;
 mod sidechannel;
 mod subnet;
+mod tap;
 mod tokens;
 mod writer;
 
@@ -34,6 +35,7 @@ use printed::Printed;
 pub use commands::{COMMANDS, CommandNames};
 pub use input::{Input, InputOptions};
 pub use subnet::MSB_BOOTSTRAP;
+pub use tap::Tap;
 pub use tokens::Arguments;
 pub use writer::{LogLine, MAX_WAITING, Sink, Standard, Stream, Writer};
 
@@ -45,13 +47,20 @@ pub struct Terminal {
     console: Console,
     exit: Arc<Notify>,
     expenses: Option<InterSplit>,
+    tap: Tap,
 }
 
 impl Terminal {
     /// A terminal of this sidechannel and identity, which prints to `console`; `exit` is notified when a command asks the peer to
     /// end.
     pub fn new(sidechannel: Sidechannel, identity: Identity, console: Console, exit: Arc<Notify>) -> Terminal {
-        Terminal { sidechannel, identity, console, exit, expenses: None }
+        Terminal { sidechannel, identity, console, exit, expenses: None, tap: Tap::default() }
+    }
+
+    /// With what else prints while a command runs, which the original's clients get too.
+    #[must_use]
+    pub fn with_tap(self, tap: Tap) -> Terminal {
+        Terminal { tap, ..self }
     }
 
     /// With the commands of these expenses.
@@ -93,7 +102,10 @@ impl Terminal {
             },
             _ if line.starts_with("/print") => {
                 let text = Arguments::parse(line)?.pick(&["text"]).map(|text| text.unwrap_or("null").to_owned());
-                out.text(text.unwrap_or_else(|| "undefined".into()));
+                match text {
+                    Some(text) => out.text(text),
+                    None => out.undefined(),
+                }
             }
             _ => {}
         }
@@ -114,9 +126,9 @@ impl Commands for Terminal {
     fn run(&self, line: &str) -> Operation<CommandOutput> {
         let (terminal, line) = (self.clone(), line.to_owned());
         Box::pin(async move {
-            let mut out = Printed::new(terminal.console.clone());
+            let mut out = Printed::tapped(terminal.console.clone(), terminal.tap.clone());
             let result = terminal.command(&line, &mut out).await.map(|()| None);
-            CommandOutput { output: out.lines, result, last: line == "/exit" }
+            CommandOutput { output: out.finish(), result, last: line == "/exit" }
         })
     }
 

@@ -1,5 +1,7 @@
 //! The commands of the program.
 
+#[cfg(test)]
+mod against_original;
 mod demo;
 mod dht;
 mod explain;

@@ -190,13 +190,23 @@ struct End {
     number: u64,
 }
 
-impl Outlet for End {
-    fn send(&self, body: Bytes) -> Operation<'_, bool> {
+impl End {
+    fn deliver(&self, event: LinkEvent) -> Operation<'_, bool> {
         let state = self.wire.state.lock();
         let mine = state.channels.get(&self.here).is_some_and(|channel| channel.number == self.number && channel.open);
         let other = state.channels.get(&self.there).filter(|_| mine);
-        let sent = other.is_some_and(|other| other.events.send(LinkEvent::Message(body)).is_ok());
+        let sent = other.is_some_and(|other| other.events.send(event).is_ok());
         Box::pin(async move { sent })
+    }
+}
+
+impl Outlet for End {
+    fn send(&self, body: Bytes) -> Operation<'_, bool> {
+        self.deliver(LinkEvent::Message(body))
+    }
+
+    fn send_aside(&self, body: Bytes) -> Operation<'_, bool> {
+        self.deliver(LinkEvent::Aside(body))
     }
 
     fn close(&self) {

@@ -1,0 +1,53 @@
+//! The file of what authors signed, beside that of the rooms, which has no place for it: one line of JSON.
+//!
+//! `{"version":1,"rooms":[{"channel","clear":payload or null,"payloads":[payload, ...]}, ...]}`
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use encoding::json::{JsString, Value, parse, write_string};
+
+use super::event::Expense;
+use super::ledger::{Entry, Ledger};
+use super::proof::Proof;
+use super::snapshot::read_file;
+
+/// The content of the file.
+pub(super) fn write(rooms: &[(JsString, Option<Proof>, Vec<Arc<Entry>>)]) -> String {
+    let mut text = String::from("{\"version\":1,\"rooms\":[");
+    for (index, (channel, clear, entries)) in rooms.iter().enumerate() {
+        text.push_str(if index > 0 { ",{\"channel\":" } else { "{\"channel\":" });
+        write_string(&mut text, channel);
+        text.push_str(",\"clear\":");
+        text.push_str(clear.as_ref().map_or("null", Proof::text));
+        text.push_str(",\"payloads\":[");
+        let proofs = entries.iter().filter_map(|entry| entry.proof.as_ref());
+        text.push_str(&proofs.map(Proof::text).collect::<Vec<_>>().join(","));
+        text.push_str("]}");
+    }
+    text.push_str("]}\n");
+    text
+}
+
+/// Gives the expenses of a ledger their proofs back. Each signature is verified again.
+///
+/// # Errors
+/// When the file cannot be read, or is none of these.
+pub(super) fn load(path: &Path, ledger: &mut Ledger, now: u64) -> io::Result<()> {
+    let Some(content) = read_file(path)? else { return Ok(()) };
+    let file = parse(&content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    for room in file.get("rooms").and_then(Value::as_array).unwrap_or_default() {
+        let Some(channel) = room.get("channel").and_then(Value::as_js_string) else { continue };
+        if let Some(clear) = room.get("clear").and_then(|clear| Proof::of(clear, channel)) {
+            ledger.note_clear(channel, clear);
+        }
+        for payload in room.get("payloads").and_then(Value::as_array).unwrap_or_default() {
+            let event = payload.get("message").and_then(|message| message.get("event"));
+            if let (Some(proof), Ok(Some(expense))) = (Proof::of(payload, channel), Expense::read(event, now)) {
+                ledger.attach(channel, &expense, proof);
+            }
+        }
+    }
+    Ok(())
+}
