@@ -601,6 +601,16 @@ async fn a_client_that_never_reads_is_dropped_and_the_others_notice_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_was_too_slow_is_told_so() {
+    let setup = setup().await;
+    let mut slow = setup.enter().await;
+    let payload = format!(r#"{{"message":"{}"}}"#, "x".repeat(200_000));
+    // More than its queue and both socket buffers hold; nothing is sent meanwhile, for the runtime has one thread.
+    (0..100).for_each(|_| setup.publish("room", &payload));
+    assert_eq!(slow.closed().await, Some(CloseCode::Policy));
+}
+
+#[tokio::test]
 async fn connections_without_a_token_make_room_for_newer_ones() {
     let setup = setup().await;
     let mut known = setup.enter().await;

@@ -427,7 +427,7 @@ fn the_demo_ends_when_its_peers_have_talked() {
 #[test]
 fn the_demo_stays_up_with_bridges_that_answer() {
     let mut demo = Running::start(Place::new().program(&["demo"]));
-    let lines = demo.until("Messages went both ways");
+    let lines = demo.until("Messages and expenses went both ways");
     let address = value(&lines, "  SC-Bridge: ws://").to_owned();
     std::net::TcpStream::connect(address).expect("the bridge listens");
 }

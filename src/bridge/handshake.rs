@@ -22,10 +22,14 @@ const MAX_DRAINED_BYTES: usize = 64 * 1024;
 
 /// Answers the request on `stream`: a WebSocket where it asks for one and may have it, `None` where it was refused and told
 /// so, or where it ended early.
-pub(crate) async fn accept(mut stream: TcpStream, config: WebSocketConfig) -> Option<WebSocketStream<TcpStream>> {
+pub(crate) async fn accept(
+    mut stream: TcpStream,
+    config: WebSocketConfig,
+    allow_origins: &[String],
+) -> Option<WebSocketStream<TcpStream>> {
     let mut head = Vec::new();
     let answer = loop {
-        match answer(&head) {
+        match answer(&head, allow_origins) {
             Some(answer) => break answer,
             None if head.len() >= MAX_REQUEST_BYTES => break Answer::Refuse("431 Request Header Fields Too Large"),
             None => {}
@@ -73,7 +77,7 @@ enum Answer {
 }
 
 /// What to answer to a request head, or `None` as long as it is not complete.
-fn answer(head: &[u8]) -> Option<Answer> {
+fn answer(head: &[u8], allow_origins: &[String]) -> Option<Answer> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(head) {
@@ -104,7 +108,7 @@ fn answer(head: &[u8]) -> Option<Answer> {
         .headers
         .iter()
         .any(|header| header.name.eq_ignore_ascii_case("origin") && std::str::from_utf8(header.value).is_err());
-    if has_unreadable_origin || !origin::is_allowed(page, header("host")) {
+    if has_unreadable_origin || !origin::is_allowed(page, header("host"), allow_origins) {
         return Some(Answer::Refuse("403 Forbidden"));
     }
     Some(Answer::Upgrade { key: derive_accept_key(key.as_bytes()), length })
@@ -125,7 +129,7 @@ mod tests {
     const UPGRADE: &str = "Upgrade: websocket\r\nConnection: keep-alive, Upgrade";
 
     fn status(head: &str) -> String {
-        match answer(head.as_bytes()) {
+        match answer(head.as_bytes(), &[]) {
             None => "incomplete".into(),
             Some(Answer::Refuse(status)) => status[..3].into(),
             Some(Answer::Upgrade { key, .. }) => key,
@@ -169,6 +173,6 @@ mod tests {
         let mut head =
             format!("GET / HTTP/1.1\r\n{UPGRADE}\r\nSec-WebSocket-Version: 13\r\n{KEY}\r\nOrigin: ").into_bytes();
         head.extend_from_slice(b"\xff\xfe\r\n\r\n");
-        assert!(matches!(answer(&head), Some(Answer::Refuse("403 Forbidden"))));
+        assert!(matches!(answer(&head, &[]), Some(Answer::Refuse("403 Forbidden"))));
     }
 }

@@ -8,6 +8,7 @@ mod backend;
 mod client;
 mod event;
 mod filter;
+mod guard;
 mod handshake;
 pub(crate) mod origin;
 mod queue;

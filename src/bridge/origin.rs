@@ -7,13 +7,18 @@
 //! - comes from a page of the very IP address that it asks for. Only of an address: a name proves nothing, since its owner can
 //!   let it point anywhere (DNS rebinding).
 //!
+//! A page that the operator names is accepted besides, by its whole origin.
+//!
 //! `Origin: null` (a file, a sandboxed frame of any site) is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether a request with these headers is accepted.
-pub(crate) fn is_allowed(origin: Option<&str>, host: Option<&str>) -> bool {
+pub(crate) fn is_allowed(origin: Option<&str>, host: Option<&str>, named: &[String]) -> bool {
     let Some(origin) = origin else { return true };
+    if named.iter().any(|name| name.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
+        return true;
+    }
     let Some(page) = origin.split_once("://").and_then(|(_, authority)| Host::parse(authority)) else { return false };
     if page.is_this_machine() {
         return true;
@@ -91,13 +96,25 @@ mod tests {
             (Some("localhost"), false),
         ];
         for (origin, expected) in cases {
-            assert_eq!(is_allowed(origin, host), expected, "{origin:?}");
+            assert_eq!(is_allowed(origin, host, &[]), expected, "{origin:?}");
         }
     }
 
     #[test]
     fn a_name_that_points_here_is_not_enough() {
-        assert!(!is_allowed(Some("http://evil.example:49222"), Some("evil.example:49222")));
-        assert!(is_allowed(Some("http://[fe80::1]"), Some("[fe80::1]:49222")));
+        assert!(!is_allowed(Some("http://evil.example:49222"), Some("evil.example:49222"), &[]));
+        assert!(is_allowed(Some("http://[fe80::1]"), Some("[fe80::1]:49222"), &[]));
+    }
+
+    #[test]
+    fn what_the_operator_names_is_accepted_as_a_whole() {
+        let named = ["https://app.example/".to_owned(), "null".to_owned()];
+        let allowed = |origin| is_allowed(Some(origin), Some("127.0.0.1:49222"), &named);
+        assert!(allowed("https://app.example") && allowed("HTTPS://APP.example") && allowed("null"));
+        for other in
+            ["http://app.example", "https://app.example:444", "https://app.example.org", "https://x.app.example"]
+        {
+            assert!(!allowed(other), "{other}");
+        }
     }
 }

@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use super::backend::{Backend, Commands};
 use super::client::Client;
 use super::event::Event;
+use super::guard::Guard;
 use super::handshake;
 use super::queue::End;
 use super::session::Session;
@@ -70,6 +71,8 @@ pub struct BridgeOptions {
     pub address: String,
     /// What the command `info` answers.
     pub info: Option<Value>,
+    /// Pages of other machines that may connect, by their origin: `https://example.org`.
+    pub allow_origins: Vec<String>,
     /// The largest message of a client in bytes; 0 for [`DEFAULT_MAX_FRAME_BYTES`].
     pub max_frame_bytes: usize,
     /// Log every forwarded message.
@@ -89,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) commands: Option<Arc<dyn Commands>>,
     /// Terminal commands run one at a time, whoever gives them.
     pub(crate) command_turn: Arc<Semaphore>,
+    pub(crate) guard: Guard,
     clients: Mutex<Clients>,
 }
 
@@ -121,6 +125,7 @@ impl Bridge {
             backend,
             commands,
             command_turn: Arc::new(Semaphore::new(1)),
+            guard: Guard::default(),
             clients: Mutex::default(),
         });
         let listener = tokio::spawn(accept(listener, shared.clone()));
@@ -225,7 +230,8 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr) {
 async fn serve(shared: Arc<Shared>, id: u64, client: Arc<Client>, stream: TcpStream, from: SocketAddr) {
     // Replies are small and waited for.
     let _ = stream.set_nodelay(true);
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake::accept(stream, config(&shared.options)));
+    let handshake = handshake::accept(stream, config(&shared.options), &shared.options.allow_origins);
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
     let socket = tokio::select! {
         socket = handshake => socket.ok().flatten(),
         _ = client.queue.ended() => None,
@@ -239,6 +245,9 @@ async fn serve(shared: Arc<Shared>, id: u64, client: Arc<Client>, stream: TcpStr
             end = write(&client, sink) => end,
             never = authentication_timeout(&client) => match never {},
         };
+        if end == End::Slow {
+            warn!(%from, "SC-Bridge dropped a client: it does not read what it is sent");
+        }
         debug!(%from, ?end, "SC-Bridge client gone");
     }
     client.queue.end(End::Gone);
@@ -279,7 +288,9 @@ where
         _ = send_all(client, &mut sink) => End::Gone,
     };
     let (code, reason) = match end {
-        End::Slow | End::Gone => return end,
+        End::Gone => return end,
+        // It may read this after what its socket still holds, if it reads at all.
+        End::Slow => (CloseCode::Policy, "Too slow: messages were not read."),
         End::Shutdown => (CloseCode::Away, "The peer stops."),
         End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized."),
     };

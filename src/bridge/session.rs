@@ -73,7 +73,7 @@ impl Session {
     async fn command(&self, message: &Value, reply: &Reply) -> Result<(), String> {
         let command = message.get("type").and_then(Value::as_str);
         if command == Some("auth") {
-            return self.authenticate(message, reply);
+            return self.authenticate(message, reply).await;
         }
         if !self.client.is_authenticated() {
             return Err("Unauthorized.".into());
@@ -149,14 +149,14 @@ impl Session {
         Ok(())
     }
 
-    fn authenticate(&self, message: &Value, reply: &Reply) -> Result<(), String> {
+    async fn authenticate(&self, message: &Value, reply: &Reply) -> Result<(), String> {
         let token = message.get("token").and_then(Value::as_str);
         // Digests are compared, so that neither the time nor the length of the comparison tells anything about the token.
         let same = |token: &str| {
             let expected = crypto::hash(&[self.shared.options.token.as_bytes()]);
             bool::from(crypto::hash(&[token.as_bytes()]).ct_eq(&expected))
         };
-        if !token.is_some_and(same) {
+        if !self.shared.guard.admit(|| token.is_some_and(same)).await {
             self.client.refuse_token();
             return Err("Unauthorized.".into());
         }

@@ -63,6 +63,8 @@ pub struct PeerConfig {
     pub sidechannels: Vec<String>,
     /// How sidechannels behave.
     pub sidechannel: SidechannelConfig,
+    /// Rooms in which only expenses count whose author's signature holds.
+    pub verified_channels: Vec<String>,
     /// Do not print received messages.
     pub quiet: bool,
     /// The bridge, where it is on.
@@ -108,6 +110,7 @@ pub struct BridgeConfig {
     pub token: String,
     pub filter: String,
     pub filter_channels: Option<Vec<String>>,
+    pub allow_origins: Vec<String>,
     pub cli: bool,
     pub debug: bool,
 }
@@ -257,6 +260,7 @@ impl PeerConfig {
             timer,
             sidechannels,
             sidechannel,
+            verified_channels: inputs.list("intersplit-verified-channels").unwrap_or_default(),
             quiet,
             bridge,
             ui,
@@ -389,6 +393,7 @@ impl BridgeConfig {
         let port = inputs.number("sc-bridge-port", 0.0, f64::from(u16::MAX), "a port, 0 to 65535")?;
         let filter = inputs.text("sc-bridge-filter").unwrap_or_default();
         let filter_channels = inputs.list("sc-bridge-filter-channel");
+        let allow_origins = inputs.list("sc-bridge-allow-origin").unwrap_or_default();
         let token = read_token(inputs)?;
         let cli = inputs.switch("sc-bridge-cli", false);
         let debug = inputs.switch("sc-bridge-debug", false);
@@ -404,6 +409,7 @@ impl BridgeConfig {
             token,
             filter,
             filter_channels,
+            allow_origins,
             cli,
             debug,
         }))
@@ -614,6 +620,7 @@ mod tests {
             port: 49222,
             token: "t".into(),
             filter: String::new(),
+            allow_origins: Vec::new(),
             filter_channels: None,
             cli: false,
             debug: false,

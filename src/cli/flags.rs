@@ -103,10 +103,14 @@ pub const GROUPS: &[Group] = &[
         flag("sc-bridge-port", &["SC_BRIDGE_PORT"], Number, "PORT", "port to listen at; 0: any free one [default: 49222]"),
         flag("sc-bridge-token", &["SC_BRIDGE_TOKEN"], Text, "TOKEN", "secret that a client must show; mandatory with --sc-bridge"),
         flag("sc-bridge-token-file", &["SC_BRIDGE_TOKEN_FILE"], Text, "FILE", "file that holds the token, so that it is on no command line"),
+        flag("sc-bridge-allow-origin", &["SC_BRIDGE_ALLOW_ORIGIN"], List, "ORIGIN,..", "web pages of other machines that may connect: https://example.org"),
         flag("sc-bridge-filter", &["SC_BRIDGE_FILTER"], Text, "WORDS", "words that a message must have: a+b|c [default: none]"),
         flag("sc-bridge-filter-channel", &["SC_BRIDGE_FILTER_CHANNEL"], List, "A,B", "filter these channels only"),
         flag("sc-bridge-cli", &["SC_BRIDGE_CLI"], Switch, "0|1", "let clients run terminal commands [default: 0]"),
         flag("sc-bridge-debug", &["SC_BRIDGE_DEBUG"], Switch, "0|1", "log what the bridge forwards, on stderr [default: 0]"),
+    ]),
+    ("Expenses", &[
+        flag("intersplit-verified-channels", &["INTERSPLIT_VERIFIED_CHANNELS"], List, "A,B", "count signed expenses only, and let only owners and authors clear; *: everywhere"),
     ]),
     ("Web page", &[
         flag("ui", &["INTERCOM_UI"], Switch, "0|1", "serve the web page, which talks to an SC-Bridge [default: 0]"),

@@ -8,6 +8,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::event::Expense;
 use super::proof::Proof;
+use super::proofs::SignedRoom;
 use super::summary::Summary;
 
 /// How many rooms there are at most. A peer can open one with a message on a channel that is joined here.
@@ -141,7 +142,7 @@ impl Ledger {
     }
 
     /// All that authors signed, by room: the latest clear and what came after it.
-    pub(super) fn proofs(&self) -> Vec<(JsString, Option<Proof>, Vec<Arc<Entry>>)> {
+    pub(super) fn proofs(&self) -> Vec<SignedRoom> {
         let rooms: IndexSet<&JsString> = self.rooms.keys().chain(self.clears.keys()).collect();
         rooms.into_iter().map(|room| (room.clone(), self.clears.get(room).cloned(), self.list(room))).collect()
     }

@@ -13,8 +13,11 @@ use super::ledger::{Entry, Ledger};
 use super::proof::Proof;
 use super::snapshot::read_file;
 
+/// A room, its latest signed clear, and its expenses.
+pub(super) type SignedRoom = (JsString, Option<Proof>, Vec<Arc<Entry>>);
+
 /// The content of the file.
-pub(super) fn write(rooms: &[(JsString, Option<Proof>, Vec<Arc<Entry>>)]) -> String {
+pub(super) fn write(rooms: &[SignedRoom]) -> String {
     let mut text = String::from("{\"version\":1,\"rooms\":[");
     for (index, (channel, clear, entries)) in rooms.iter().enumerate() {
         text.push_str(if index > 0 { ",{\"channel\":" } else { "{\"channel\":" });

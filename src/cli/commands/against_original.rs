@@ -137,7 +137,7 @@ fn normal(reply: &str) -> String {
     {
         let from = start + name.len() + 3;
         let length = rest[from..].find('"').expect("the text ends");
-        let decoded = BASE64.decode(rest[from..from + length].as_bytes()).expect("base64");
+        let decoded = BASE64.decode(&rest.as_bytes()[from..from + length]).expect("base64");
         out.push_str(&rest[..start]);
         out.push_str(&Value::from(format!("{name}: {}", String::from_utf8(decoded).expect("text"))).to_string());
         rest = &rest[from + length + 1..];

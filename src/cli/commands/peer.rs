@@ -14,6 +14,7 @@ use crate::cli::output;
 use crate::cli::signals::{Signals, within_limits};
 use crate::cli::store_lock::StoreLock;
 use crate::identity::Identity;
+use crate::intersplit::VerifiedRooms;
 use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
 use crate::terminal::{Input, InputOptions};
@@ -45,7 +46,7 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         commands: config.bridge.as_ref().is_some_and(|bridge| bridge.cli),
         quiet: config.quiet,
         expenses: Some(config.peer_store.join(crate::intersplit::SNAPSHOT_FILE)),
-        verified_rooms: Default::default(),
+        verified_rooms: VerifiedRooms::of(config.verified_channels.clone()),
         identity: identity.clone(),
     };
     let peer = Peer::start(options, key.guard(network.clone())).await;
@@ -153,6 +154,7 @@ fn bridge_options(bridge: &BridgeConfig, config: &PeerConfig, identity: &Identit
         token: bridge.token.clone(),
         filter: bridge.filter.clone(),
         filter_channels: bridge.filter_channels.clone(),
+        allow_origins: bridge.allow_origins.clone(),
         info: Some(banner::info(config, &peer, &address)),
         peer,
         address,
