@@ -145,7 +145,7 @@ mod tests {
     fn run(line: &str) -> (Option<Result<(), String>>, Vec<String>) {
         let identity = Identity::from_mnemonic(WORDS, None).expect("valid words");
         let mut out = Printed::new(Console::new(|_| {}));
-        (super::run(line, &identity, &mut out), out.lines)
+        (super::run(line, &identity, &mut out), out.finish())
     }
 
     #[test]
