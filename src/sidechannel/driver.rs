@@ -23,8 +23,8 @@ use tokio::{
 
 use super::{
     Clock, Console, SidechannelMessage,
-    drops::Drops,
     aside::Aside,
+    drops::Drops,
     link::{Link, Network},
     outbox::{Outbox, Waiting, outbox},
     payload::{Draft, SealError, Sealed, body_of, new_id},
