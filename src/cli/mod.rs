@@ -1,7 +1,7 @@
 //! The command line: flags, subcommands, start-up, shutdown.
 //!
 //! `intercom` alone is the peer, whose arguments have the original's lenient forms ([`args`]); `intercom dht`,
-//! `intercom relay` and `intercom demo` are commands of their own with arguments as usual.
+//! `intercom relay`, `intercom demo` and others are commands of their own with arguments as usual.
 
 pub mod args;
 pub mod banner;
@@ -44,6 +44,8 @@ struct Cli {
 enum Command {
     /// Run a DHT node: the first of a private network, or a further one that stores for others
     Dht(commands::DhtArgs),
+    /// Say what network this machine has, and what to do about it
+    Doctor(commands::DoctorArgs),
     /// Run a blind relay: a place where peers meet that cannot reach each other
     Relay(commands::RelayArgs),
     /// Look after a store while no peer uses it
@@ -109,6 +111,10 @@ pub fn main() -> ExitCode {
         Request::Command(Command::Dht(args)) => {
             log("warn");
             run(commands::dht(args))
+        }
+        Request::Command(Command::Doctor(args)) => {
+            log("error");
+            run(commands::doctor(args))
         }
         Request::Command(Command::Relay(args)) => {
             log("warn");

@@ -4,7 +4,7 @@
 const MAX_TIME: f64 = 8.64e15;
 
 /// A time as `2023-11-14T22:13:20.000Z`. `None` where JavaScript throws `Invalid time value`.
-pub(super) fn iso_time(ms: f64) -> Option<String> {
+pub(crate) fn iso_time(ms: f64) -> Option<String> {
     if !ms.is_finite() || ms.abs() > MAX_TIME {
         return None;
     }

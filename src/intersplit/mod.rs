@@ -55,6 +55,7 @@ use crate::sidechannel::Clock;
 pub use amount::{MAX_CENTS, format_cents, parse_amount};
 pub use error::{InterSplitError, Throw};
 pub use event::Expense;
+pub(crate) use iso_time::iso_time;
 pub use ledger::{Entry, MAX_LEDGER_BYTES, MAX_ROOM_BYTES, MAX_ROOMS};
 use ledger::{Insertion, Ledger};
 pub use proof::Proof;

@@ -4,6 +4,7 @@
 mod against_original;
 mod demo;
 mod dht;
+mod doctor;
 mod explain;
 mod key;
 mod keys;
@@ -14,6 +15,7 @@ mod store;
 
 pub(crate) use demo::{DemoArgs, demo};
 pub(crate) use dht::{DhtArgs, dht};
+pub(crate) use doctor::{DoctorArgs, doctor};
 pub(crate) use explain::{ExplainArgs, explain};
 pub(crate) use keys::{KeysArgs, keys};
 pub(crate) use manual::{CompletionsArgs, ManArgs, completions, man};
