@@ -93,6 +93,11 @@ impl Queue {
         Some(frame)
     }
 
+    /// Whether nothing more is taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.inner.lock().end.is_some()
+    }
+
     /// Why the queue has ended, as soon as it has. Only one task may wait.
     pub(crate) async fn ended(&self) -> End {
         loop {

@@ -156,9 +156,9 @@ impl Bridge {
         }
     }
 
-    /// How many connections are open, authenticated or not.
+    /// How many connections are served, authenticated or not.
     pub fn client_count(&self) -> usize {
-        self.shared.clients.lock().by_id.len()
+        self.shared.clients.lock().by_id.values().filter(|(client, _)| !client.queue.has_ended()).count()
     }
 
     /// Stops listening and closes every connection, within half a second.

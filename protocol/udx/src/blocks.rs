@@ -24,8 +24,8 @@ const SMALLEST: usize = 32 << 10;
 const EXTRA: usize = 1 << 10;
 /// Kinds of blocks, each twice as large as the one before: up to 256 KiB.
 const CLASSES: usize = 4;
-/// Bytes that a thread keeps in each class at most: what one fast stream has on its way, the window of the receiver.
-const KEPT: usize = 4 << 20;
+/// Bytes that a thread keeps in each class at most: half of what one fast stream has on its way, the window of the receiver.
+const KEPT: usize = 2 << 20;
 
 thread_local! {
     static GIVEN: RefCell<[VecDeque<BytesMut>; CLASSES]> = RefCell::default();
