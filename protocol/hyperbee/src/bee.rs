@@ -329,7 +329,6 @@ impl<L: Log> Entries<L> {
     ///
     /// # Errors
     /// As [`Hyperbee::get`].
-    #[expect(clippy::should_implement_trait, reason = "it is asynchronous")]
     pub async fn next(&mut self) -> Result<Option<Entry>, Error> {
         self.iterator.step(&self.bee.reader()).await
     }

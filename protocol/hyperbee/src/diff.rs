@@ -171,7 +171,6 @@ impl<L: Log> Diff<L> {
     ///
     /// # Errors
     /// As [`Hyperbee::get`].
-    #[expect(clippy::should_implement_trait, reason = "it is asynchronous")]
     pub async fn next(&mut self) -> Result<Option<DiffEntry>, Error> {
         if self.limit == Some(0) {
             return Ok(None);

@@ -64,7 +64,6 @@ impl<L: Log> History<L> {
     ///
     /// # Errors
     /// As [`Hyperbee::get`].
-    #[expect(clippy::should_implement_trait, reason = "it is asynchronous")]
     pub async fn next(&mut self) -> Result<Option<HistoryEntry>, Error> {
         while self.left != Some(0) && self.start < self.end {
             let seq = if self.reverse { self.end - 1 } else { self.start };

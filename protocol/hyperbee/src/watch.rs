@@ -22,7 +22,6 @@ impl<L: Log> Watcher<L> {
     ///
     /// # Errors
     /// As [`Hyperbee::get`].
-    #[expect(clippy::should_implement_trait, reason = "it is asynchronous")]
     pub async fn next(&mut self) -> Result<(Hyperbee<L>, Hyperbee<L>), Error> {
         loop {
             self.bee.log().changed(self.seen.0, self.seen.1).await;

@@ -80,10 +80,7 @@ const DRAFT: &str = "draft";
 impl Bench {
     fn step(&mut self, store: &Store, op: &Op) -> Result<(), TestCaseError> {
         let core = store.get(&self.key).expect("the core");
-        let draft = match self.model.draft {
-            Some(_) => Some(core.draft(DRAFT, DraftOptions::default()).expect("the draft")),
-            None => None,
-        };
+        let draft = self.model.draft.as_ref().map(|_| core.draft(DRAFT, DraftOptions::default()).expect("the draft"));
         let model = &mut self.model;
         match op {
             Op::Append(blocks) => {

@@ -68,7 +68,7 @@ impl SimFile {
                 Err(length) => bytes.resize(*length as usize, 0),
                 Ok(data) => {
                     for (sector, data) in data.chunks(SECTOR).enumerate() {
-                        if random() % 2 == 0 {
+                        if random().is_multiple_of(2) {
                             Self::apply(&mut bytes, at + (sector * SECTOR) as u64, data);
                         }
                     }

@@ -14,7 +14,10 @@ fn open(store: &Store, number: u8) -> Result<Hypercore, Error> {
 
 /// All that can be read of the cores: fork and blocks, of each and of its draft, and user data.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct State(Vec<(u64, Vec<Option<Vec<u8>>>, Vec<Option<Vec<u8>>>, Option<Vec<u8>>)>);
+pub(super) struct State(Vec<(u64, Blocks, Blocks, Option<Vec<u8>>)>);
+
+/// Blocks from the first; `None` where one was cleared.
+type Blocks = Vec<Option<Vec<u8>>>;
 
 impl State {
     pub(super) fn of(store: &Store) -> Result<Self, Error> {
