@@ -1,5 +1,6 @@
 //! Changes of several cores that happen together or not at all.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use crate::Error;
 use crate::core::Core;
 use crate::events::{Event, Listeners};
-use crate::line::{Line, encode_base, encode_head};
+use crate::line::{Base, Line, encode_base, encode_head};
 use crate::merkle::TreeHead;
 use crate::session::{Place, protect_drafts};
 use crate::storage::{Batch, Key, Table};
@@ -36,12 +37,22 @@ pub(crate) struct AtomLink {
 struct LinkState {
     /// The head of the history when it was last the same.
     seen: TreeHead,
+    /// How many blocks it shared with the core then.
+    shared: u64,
     /// How many of its blocks have stayed.
     kept: u64,
     /// How many blocks of the draft were committed: they are in the core now.
     committed: u64,
-    caught_up: bool,
+    /// The fork of the core that the draft became the same as.
+    caught_up: Option<u64>,
     dirty: bool,
+}
+
+impl LinkState {
+    fn new(seen: TreeHead, base: Option<Base>) -> Self {
+        let shared = base.map_or(0, |base| base.length);
+        Self { kept: seen.length, seen, shared, committed: 0, caught_up: None, dirty: false }
+    }
 }
 
 impl AtomLink {
@@ -74,7 +85,7 @@ impl AtomLink {
     }
 
     pub(crate) fn caught_up(&self) -> bool {
-        self.state.lock().caught_up
+        self.state.lock().caught_up.is_some()
     }
 
     /// The history was cut to `length` blocks.
@@ -85,10 +96,11 @@ impl AtomLink {
         state.dirty = true;
     }
 
-    pub(crate) fn catch_up(&self, shared: u64) {
+    /// The draft became the core of the fork, of which it shared `shared` blocks already.
+    pub(crate) fn catch_up(&self, shared: u64, fork: u64) {
         let mut state = self.state.lock();
-        (state.caught_up, state.dirty) = (true, true);
-        state.kept = state.kept.min(shared);
+        (state.caught_up, state.dirty) = (Some(fork), true);
+        (state.kept, state.committed) = (state.kept.min(shared), 0);
     }
 
     pub(crate) fn committed(&self, length: u64) {
@@ -143,7 +155,7 @@ impl Atom {
             return Ok(line.clone());
         }
         let (head, base) = (parent.head.read().clone(), parent.base());
-        let state = LinkState { kept: head.length, seen: head.clone(), committed: 0, caught_up: false, dirty: false };
+        let state = LinkState::new(head.clone(), base);
         let mut line = Line::new(parent.store.clone(), parent.pointer, parent.name.clone(), head, base);
         let link = AtomLink { atom: Arc::downgrade(&self.inner), parent: parent.clone(), state: Mutex::new(state) };
         line.atom = Some(link);
@@ -165,6 +177,14 @@ impl Atom {
             (pending.batch.clone(), pending.lines.clone())
         };
         let result = flush_lines(store, &lines, batch);
+        if result.is_ok() {
+            for (_, line) in &lines {
+                if let Some(link) = &line.atom {
+                    link.settle(line);
+                }
+            }
+        }
+        // Only now: what an atom appended is looked for nowhere else until then.
         let mut pending = self.inner.pending.lock();
         pending.batch.clear();
         if result.is_err() {
@@ -172,9 +192,6 @@ impl Atom {
         }
         drop(pending);
         let (applied, events) = result?;
-        for (_, line) in &lines {
-            line.atom.as_ref().ok_or(Error::Closed)?.settle(line);
-        }
         for (listeners, event) in events {
             listeners.emit(event);
         }
@@ -204,8 +221,7 @@ impl AtomLink {
             *line.base.write() = base;
             *line.head.write() = head;
         }
-        let seen = line.head.read().clone();
-        *state = LinkState { kept: seen.length, seen, committed: 0, caught_up: false, dirty: false };
+        *state = LinkState::new(line.head.read().clone(), *line.base.read());
     }
 }
 
@@ -223,16 +239,32 @@ fn flush_lines(store: &Inner, lines: &[(Arc<Core>, Arc<Line>)], mut batch: Batch
             if (parent.length, parent.fork) != (state.seen.length, state.seen.fork) {
                 return Err(Error::Conflict);
             }
-            changed.push((core, line, link, state.kept, state.committed, parent.length));
+            if state.caught_up.is_some_and(|fork| fork != core.line.head.read().fork) {
+                return Err(Error::Conflict);
+            }
+            let protected = link.parent.base_length() < state.shared;
+            let was = parent.length;
+            drop(parent);
+            // All of them before any draft is parted from its core.
+            if state.kept < was {
+                link.parent.save_for_snapshots(state.kept, was, true)?;
+            }
+            if state.kept < state.shared && protected {
+                drop_protected(&link.parent, &mut batch, state.kept)?;
+            }
+            changed.push((core, line, link, state.kept, state.committed, was));
         }
     }
     // The cores themselves first: what they cut off, drafts get for their own.
     changed.sort_by_key(|(_, line, ..)| !line.is_signed());
+    // How many blocks the cores keep, by pointer.
+    let stay: HashMap<u32, u64> = changed
+        .iter()
+        .filter(|(_, line, ..)| line.is_signed())
+        .map(|(_, line, _, kept, ..)| (line.pointer, *kept))
+        .collect();
     for (core, line, link, kept, committed, was) in changed {
         let head = line.head.read().clone();
-        if kept < was {
-            link.parent.save_for_snapshots(kept, was, true)?;
-        }
         let events = if line.is_signed() { &mut signed } else { &mut drafts };
         let listeners = &link.parent.listeners;
         if kept < was {
@@ -243,11 +275,12 @@ fn flush_lines(store: &Inner, lines: &[(Arc<Core>, Arc<Line>)], mut batch: Batch
         }
         if line.is_signed() {
             let place = Place { core: core.clone(), line: link.parent.clone() };
-            let overwritten = |draft: &Arc<Line>| {
+            let shared = |draft: &Arc<Line>| {
                 let of_draft = |line: &Line| line.atom.as_ref().is_some_and(|link| Arc::ptr_eq(&link.parent, draft));
-                lines.iter().any(|(_, line)| of_draft(line) && line.base_length() <= kept)
+                let in_atom = lines.iter().find(|(_, line)| of_draft(line));
+                in_atom.map_or_else(|| draft.base_length(), |(_, line)| line.base_length())
             };
-            protect_drafts(&place, kept, &mut batch, &overwritten)?;
+            protect_drafts(&place, kept, &mut batch, &shared)?;
             let mut bitfield = core.bitfield.write();
             bitfield.unset(kept, was);
             bitfield.set(kept, head.length);
@@ -256,6 +289,9 @@ fn flush_lines(store: &Inner, lines: &[(Arc<Core>, Arc<Line>)], mut batch: Batch
             continue;
         }
         if let Some(mut base) = line.base() {
+            let stay = stay.get(&base.pointer).copied().unwrap_or(u64::MAX);
+            base.length = base.length.min(stay);
+            let committed = committed.min(stay);
             if committed > base.length {
                 base.length = committed;
                 drop_shared(line, &mut batch, committed)?;
@@ -266,6 +302,17 @@ fn flush_lines(store: &Inner, lines: &[(Arc<Core>, Arc<Line>)], mut batch: Batch
         batch.insert(Table::Head.only(line.pointer), Some(encode_head(&head, 0)));
     }
     Ok((store.write_locked(&batch, signed)?, drafts))
+}
+
+/// Removes what a draft was given, when the core was cut, of blocks that the atom had cut off it before.
+fn drop_protected(draft: &Line, batch: &mut Batch, kept: u64) -> Result<(), Error> {
+    let mut cut = Batch::new();
+    draft.cut_blocks(&mut cut, kept, None)?;
+    draft.cut_nodes(&mut cut, kept)?;
+    for (key, value) in cut {
+        batch.entry(key).or_insert(value);
+    }
+    Ok(())
 }
 
 /// Removes what a draft has itself of the first `length` blocks, which are in the core.
@@ -279,4 +326,109 @@ pub(crate) fn drop_shared(line: &Line, batch: &mut Batch, length: u64) -> Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CommitOptions, DraftOptions, Hypercore, Store};
+
+    /// A core of the blocks `0..5`, and a draft that shares them all.
+    fn shared() -> (Store, Hypercore, Hypercore) {
+        let store = Store::memory();
+        let core = store.create().expect("a core");
+        core.append((0..5u8).map(|index| [index])).expect("appended");
+        let draft = core.draft("draft", DraftOptions::default()).expect("a draft");
+        (store, core, draft)
+    }
+
+    /// The draft has these blocks, and every hash over them is right.
+    fn assert_is(store: &Store, draft: &Hypercore, blocks: &[u8]) {
+        let found: Vec<_> = (0..draft.length()).map(|index| draft.get(index).expect("readable")).collect();
+        let expected: Vec<_> = blocks.iter().map(|&block| Some(Bytes::copy_from_slice(&[block]))).collect();
+        assert_eq!(found, expected);
+        let problems = store.check(|_| ()).expect("readable").problems;
+        assert!(problems.is_empty(), "{problems:?}");
+        let alone = Store::memory().create().expect("a core");
+        alone.append(blocks.iter().map(|&block| [block])).expect("appended");
+        for length in 0..=draft.length() {
+            assert_eq!(draft.tree_hash(length).expect("a hash"), alone.tree_hash(length).expect("a hash"), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_draft_gets_only_what_it_still_shares_when_both_are_cut() {
+        let (store, core, draft) = shared();
+        let atom = store.atom();
+        core.in_atom(&atom).expect("in the atom").truncate(0).expect("cut");
+        let in_atom = draft.in_atom(&atom).expect("in the atom");
+        in_atom.truncate(2).expect("cut");
+        in_atom.append([[12], [13]]).expect("appended");
+        atom.flush().expect("written");
+        assert_is(&store, &draft, &[0, 1, 12, 13]);
+        // Nothing is left where it goes on.
+        draft.append([[14], [15]]).expect("appended");
+        assert_is(&store, &draft, &[0, 1, 12, 13, 14, 15]);
+    }
+
+    #[test]
+    fn snapshots_stay_when_both_are_cut_and_when_the_draft_is_replaced() {
+        let (store, core, draft) = shared();
+        let snapshot = draft.snapshot();
+        let atom = store.atom();
+        core.in_atom(&atom).expect("in the atom").truncate(2).expect("cut");
+        draft.in_atom(&atom).expect("in the atom").truncate(1).expect("cut");
+        atom.flush().expect("written");
+        assert_is(&store, &snapshot, &[0, 1, 2, 3, 4]);
+        let before = core.draft("draft", DraftOptions { overwrite: true, checkout: None }).expect("a draft").snapshot();
+        core.draft("draft", DraftOptions { overwrite: true, checkout: None }).expect("a draft");
+        core.truncate(1).expect("cut");
+        assert_is(&store, &before, &[0, 1]);
+    }
+
+    #[test]
+    fn what_an_atom_cut_off_a_draft_stays_off_when_the_core_is_cut_meanwhile() {
+        let (store, core, draft) = shared();
+        // Of a block that is not here, the hash is copied.
+        core.clear(2, 3).expect("cleared");
+        let atom = store.atom();
+        let in_atom = draft.in_atom(&atom).expect("in the atom");
+        in_atom.truncate(2).expect("cut");
+        core.truncate(1).expect("cut");
+        in_atom.append([[12], [13]]).expect("appended");
+        assert_is(&store, &in_atom, &[0, 1, 12, 13]);
+        atom.flush().expect("written");
+        assert_is(&store, &draft, &[0, 1, 12, 13]);
+        draft.append([[24], [25]]).expect("appended");
+        assert_is(&store, &draft, &[0, 1, 12, 13, 24, 25]);
+    }
+
+    #[test]
+    fn a_draft_that_caught_up_keeps_what_the_core_loses() {
+        let (store, core, draft) = shared();
+        draft.truncate(1).expect("cut");
+        draft.append([[11], [12]]).expect("appended");
+        let atom = store.atom();
+        draft.in_atom(&atom).expect("in the atom").catch_up(4).expect("caught up");
+        core.in_atom(&atom).expect("in the atom").truncate(2).expect("cut");
+        atom.flush().expect("written");
+        assert_is(&store, &draft, &[0, 1, 2, 3]);
+        draft.in_atom(&atom).expect("in the atom").catch_up(2).expect("caught up");
+        core.truncate(1).expect("cut");
+        assert!(matches!(atom.flush(), Err(Error::Conflict)));
+        assert_is(&store, &draft, &[0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_draft_keeps_what_it_committed_and_the_core_loses() {
+        let (store, core, draft) = shared();
+        draft.truncate(2).expect("cut");
+        draft.append([[2], [3], [4], [15]]).expect("appended");
+        let atom = store.atom();
+        let in_atom = draft.in_atom(&atom).expect("in the atom");
+        core.commit(&in_atom, CommitOptions { length: Some(5), ..CommitOptions::default() }).expect("committed");
+        core.in_atom(&atom).expect("in the atom").truncate(3).expect("cut");
+        atom.flush().expect("written");
+        assert_is(&store, &draft, &[0, 1, 2, 3, 4, 15]);
+    }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) line: Arc<Line>,
     /// Those that are open.
     pub(crate) drafts: Mutex<HashMap<String, Weak<Line>>>,
+    /// Those that others of the same name replaced, but that somebody still reads.
+    pub(crate) replaced: Mutex<Vec<Weak<Line>>>,
 }
 
 impl Core {
@@ -90,6 +92,7 @@ impl Core {
             bitfield: RwLock::default(),
             line: Arc::new(line),
             drafts: Mutex::default(),
+            replaced: Mutex::default(),
         })
     }
 
@@ -123,6 +126,7 @@ impl Core {
             bitfield: RwLock::new(bitfield),
             line: Arc::new(line),
             drafts: Mutex::default(),
+            replaced: Mutex::default(),
         }))
     }
 

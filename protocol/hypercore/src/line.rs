@@ -105,14 +105,20 @@ impl Line {
     }
 
     /// What the history at `pointer`, this one or its base, has. An atom that is about to cut the base cuts no draft of it.
-    fn read_at(&self, pointer: u32, table: Table, index: u64) -> Result<Option<Bytes>, Error> {
+    /// `last` is the last block it is of.
+    fn read_at(&self, pointer: u32, table: Table, index: u64, last: u64) -> Result<Option<Bytes>, Error> {
         let key = table.at(pointer, index);
-        if pointer == self.pointer { self.read(&key) } else { self.store.backend.get(&key) }
+        match &self.atom {
+            // What the store may have, beyond what the atom left, is not what the atom has.
+            Some(link) if pointer == self.pointer && last >= link.kept() => Ok(link.read(&key)?.flatten()),
+            Some(_) if pointer == self.pointer => self.read(&key),
+            _ => self.store.backend.get(&key),
+        }
     }
 
     /// The stored block, whatever the length is.
     pub(crate) fn block(&self, index: u64) -> Result<Option<Bytes>, Error> {
-        self.read_at(self.pointer_of(index), Table::Block, index)
+        self.read_at(self.pointer_of(index), Table::Block, index, index)
     }
 
     /// Puts the nodes into `batch` that are not leaves of blocks that are here.
@@ -182,11 +188,11 @@ impl NodeSource for Line {
     fn node(&self, index: u64) -> Result<Option<Node>, Error> {
         let last = right_span(index) / 2;
         let pointer = self.pointer_of(last);
-        if let Some(value) = self.read_at(pointer, Table::Node, index)? {
+        if let Some(value) = self.read_at(pointer, Table::Node, index, last)? {
             return decode_node(index, &value).map(Some);
         }
         if depth(index) == 0
-            && let Some(block) = self.read_at(pointer, Table::Block, last)?
+            && let Some(block) = self.read_at(pointer, Table::Block, last, last)?
         {
             return Ok(Some(Node::leaf(index, &block)));
         }

@@ -1,6 +1,6 @@
 //! Append, truncate, clear.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -169,7 +169,7 @@ impl Hypercore {
             line.save_for_snapshots(kept, was, true)?;
         }
         if line.is_signed() && line.atom.is_none() {
-            protect_drafts(place, kept, &mut batch, &|_| false)?;
+            protect_drafts(place, kept, &mut batch, &|draft| draft.base_length())?;
         }
         let mut cut = Batch::new();
         line.cut_blocks(&mut cut, kept, None)?;
@@ -221,27 +221,27 @@ impl Hypercore {
     }
 }
 
-/// Gives drafts what they share with the core beyond `kept` blocks, which are about to go; but not those that do `without` it.
+/// Gives drafts what they share with the core beyond `kept` blocks, which are about to go. `shared` is how many blocks a draft shares
+/// now: fewer than it has stored, or more, if an atom changes it at the same time.
 pub(crate) fn protect_drafts(
     place: &Place,
     kept: u64,
     batch: &mut Batch,
-    without: &dyn Fn(&Arc<Line>) -> bool,
+    shared: &dyn Fn(&Arc<Line>) -> u64,
 ) -> Result<(), Error> {
     let line = &place.line;
     let (from, to) = keys::prefixed(keys::draft(line.pointer, ""));
+    let mut drafts: Vec<Arc<Line>> = place.core.replaced.lock().iter().filter_map(Weak::upgrade).collect();
     for (key, value) in line.read_range(&from, &to)? {
         let name = std::str::from_utf8(&key[from.len()..]).map_err(|_| Error::Corrupt("the name of a draft".into()))?;
-        let draft = place.open_draft(name, &value)?;
-        let Some(base) = (*draft.base.read()).filter(|base| base.length > kept) else { continue };
-        if !without(&draft) {
-            let mut copied = Batch::new();
-            copy_tail(line, &draft, kept, base.length, &mut copied)?;
-            // What an atom has for the draft is newer.
-            for (key, value) in copied {
-                batch.entry(key).or_insert(value);
-            }
+        drafts.push(place.open_draft(name, &value)?);
+    }
+    for draft in drafts {
+        let shared = shared(&draft);
+        if shared > kept {
+            copy_tail(line, &draft, kept, shared, batch)?;
         }
+        let Some(base) = (*draft.base.read()).filter(|base| base.length > kept) else { continue };
         let base = Base { length: kept, ..base };
         batch.insert(Table::Base.only(draft.pointer), Some(encode_base(base)));
         *draft.base.write() = Some(base);
@@ -262,7 +262,9 @@ fn copy_tail(line: &Line, draft: &Line, start: u64, end: u64, batch: &mut Batch)
             continue;
         }
         if let Some(node) = line.node(index)? {
-            draft.put_nodes(batch, &[node], |_| false);
+            let has = |block| batch.get(&Table::Block.at(draft.pointer, block)).is_some_and(Option::is_some);
+            let has = index & 1 == 0 && has(index / 2);
+            draft.put_nodes(batch, &[node], |_| has);
         }
         if let Some((left, right)) = crate::flat_tree::children(index) {
             stack.extend([left, right]);

@@ -71,7 +71,11 @@ impl Hypercore {
                 batch.insert(Table::Base.only(pointer), Some(encode_base(base)));
                 store.write_locked(&batch, [])?;
                 let line = Arc::new(Line::new(store.clone(), pointer, Some(name.into()), head, Some(base)));
-                core.drafts.lock().insert(name.into(), Arc::downgrade(&line));
+                if let Some(before) = core.drafts.lock().insert(name.into(), Arc::downgrade(&line)) {
+                    let mut replaced = core.replaced.lock();
+                    replaced.retain(|line| line.strong_count() > 0);
+                    replaced.push(before);
+                }
                 line
             }
         };
@@ -135,7 +139,7 @@ impl Hypercore {
         let byte_length = total_size(&roots);
         let head = TreeHead { fork, length, byte_length, roots, signature: Bytes::new() };
         if let Some(link) = &line.atom {
-            link.catch_up(kept);
+            link.catch_up(kept, core.line.head.read().fork);
         }
         *line.base.write() = Some(base);
         let here = head.length;
