@@ -39,6 +39,8 @@
 
 mod connection;
 mod entry;
+#[cfg(test)]
+mod forks;
 mod hub;
 pub mod messages;
 mod peer;

@@ -168,6 +168,11 @@ impl Peer {
         (!known && self.wanted.insert(segment)).then_some(segment * SEGMENT)
     }
 
+    /// It has another history: what it was asked about the former may be asked again.
+    pub(crate) fn ask_anew(&mut self) {
+        self.wanted.clear();
+    }
+
     /// How many requests may wait.
     pub(crate) fn window(&self, block_bytes: u64) -> usize {
         let by_bytes = usize::try_from(MAX_INFLIGHT_BYTES / block_bytes.max(1)).unwrap_or(usize::MAX);

@@ -29,7 +29,11 @@ impl Replicator {
     /// Asks a peer of the fork for what is to be known next about it.
     pub(crate) fn ask_reorg(&mut self, id: PeerId, now: Duration) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
-        let Some(reorg) = &self.reorg else { return false };
+        let Some(reorg) = &self.reorg else {
+            // One that failed with another peer, or was overtaken.
+            self.update_fork(id, now);
+            return false;
+        };
         if peer.remote.fork != reorg.fork || reorg.inflight.is_some() {
             return false;
         }
@@ -53,11 +57,12 @@ impl Replicator {
 
     /// A peer answered with something of a higher fork.
     pub(crate) fn on_reorg_data(&mut self, proof: &Proof, now: Duration) -> Result<(), Error> {
-        let Some(mut reorg) = self.reorg.take().filter(|reorg| reorg.fork == proof.fork) else { return Ok(()) };
+        // An answer about a history that was overtaken by a newer one says nothing about that.
+        let Some(mut reorg) = self.reorg.take_if(|reorg| reorg.fork == proof.fork) else { return Ok(()) };
         let mut found = match reorg.found.take() {
             Some(found) => found,
             None if proof.upgrade.is_some() => self.core.begin_reorg(proof)?,
-            None => return Ok(()),
+            None => return Err(Error::InvalidProof("an upgrade was expected")),
         };
         if found.want().is_some() && proof.hash.is_some() {
             self.core.continue_reorg(&mut found, proof)?;

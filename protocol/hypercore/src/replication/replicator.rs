@@ -295,7 +295,9 @@ impl Replicator {
             Message::NoData { request, .. } => {
                 if let Some(asked) = self.take_answer(id, request, now)
                     && let Some(peer) = self.peers.get_mut(&id)
+                    && peer.remote.fork == asked.fork
                 {
+                    // What it has of another history than the one it was asked about, it said, or will.
                     peer.refused(&asked.request);
                 }
                 self.update_all(now);
@@ -326,6 +328,9 @@ impl Replicator {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let length_changed = sync.length != peer.remote.length;
         let same_fork = sync.fork == self.known.fork;
+        if sync.fork != peer.remote.fork {
+            peer.ask_anew();
+        }
         peer.remote = sync;
         peer.synced = true;
         peer.acked = if same_fork { sync.remote_length } else { 0 };
