@@ -131,6 +131,19 @@ fn blocks_that_were_asked_of_the_old_history_are_asked_of_the_new() {
 }
 
 #[test]
+fn what_a_peer_has_of_its_new_history_is_asked_anew() {
+    let (mut source, mut copy) = sides();
+    settle(&mut source, &mut copy);
+    source.truncate(70);
+    // With a gap, what was appended is not told of as one range.
+    source.core().clear(100, 101).expect("clear");
+    settle(&mut source, &mut copy);
+    assert_eq!((copy.core().fork(), copy.core().length()), (1, 150));
+    let missing: Vec<u64> = (0..150).filter(|&index| !copy.core().has(index)).collect();
+    assert_eq!(missing, [100]);
+}
+
+#[test]
 fn an_answer_about_an_overtaken_history_does_not_end_the_search() {
     let (mut source, mut copy) = sides();
     settle(&mut source, &mut copy);
@@ -142,6 +155,21 @@ fn an_answer_about_an_overtaken_history_does_not_end_the_search() {
     source.truncate(50);
     copy.hears(source.says());
     copy.hears(late);
+    settle(&mut source, &mut copy);
+    assert_same(&source, &copy);
+}
+
+#[test]
+fn a_newer_history_that_one_peer_owes_for_long_is_asked_of_another() {
+    let (mut source, mut copy) = sides();
+    settle(&mut source, &mut copy);
+    copy.replicator.opened(LIAR, NOW);
+    let claim = Sync { fork: 1, length: 5000, uploading: true, downloading: true, ..Sync::default() };
+    copy.replicator.on_message(LIAR, Message::Sync(claim), NOW);
+    source.truncate(37);
+    settle(&mut source, &mut copy);
+    assert_eq!(copy.core().fork(), 0);
+    copy.replicator.tick(Duration::from_secs(4));
     settle(&mut source, &mut copy);
     assert_same(&source, &copy);
 }

@@ -240,6 +240,7 @@ impl Replicator {
         }
         if self.peers.len() > 1 {
             self.upgrade_from_another(now);
+            self.reorg_from_another(now);
             self.ask_others(now);
         }
         (!self.inflight.is_empty() || self.peers.values().any(|peer| peer.suspected.is_some())).then_some(SLOW_MIN)
@@ -262,6 +263,34 @@ impl Replicator {
         if let Some(other) = other {
             self.cancel(number);
             self.ask_upgrade(other, now);
+        }
+    }
+
+    /// Asks another peer for what one owes for long about a newer history.
+    fn reorg_from_another(&mut self, now: Duration) {
+        let Some((number, fork)) = self.reorg.as_ref().and_then(|reorg| Some((reorg.inflight?, reorg.fork))) else {
+            return;
+        };
+        let Some(asked) = self.inflight.get(&number) else { return };
+        if now.saturating_sub(asked.sent) < SLOW_MAX {
+            return;
+        }
+        let owes = asked.peer;
+        let found = self.reorg.as_ref().is_some_and(|reorg| reorg.found.is_some());
+        // A claim that is not proven yields to any; what is proven is of use to those who have it.
+        let able = |peer: &Peer| {
+            let remote = &peer.remote;
+            let newer = if found { remote.fork == fork } else { remote.fork > self.core.fork() };
+            !peer.paused && newer && remote.length > 0
+        };
+        let other = self.peers.iter().find(|(id, peer)| **id != owes && able(peer)).map(|(&id, _)| id);
+        if let Some(other) = other {
+            self.cancel(number);
+            if found {
+                self.ask_reorg(other, now);
+            } else {
+                self.update_fork(other, now);
+            }
         }
     }
 
