@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crypto::KeyPair;
+use futures_util::FutureExt;
 use hypercore::replication::{DownloadRange, Replicated, Replication};
-use hypercore::{Hypercore, Seek, Store};
+use hypercore::{Hypercore, NodeRequest, Request, Seek, Store};
 use protomux::{Mux, MuxOptions};
 use secret_stream::{IoTransport, Options, SecretStream};
 
@@ -99,6 +100,30 @@ async fn truncation_is_followed() {
     assert_eq!(copy.core().get(37).expect("get").expect("block"), "other 0");
     assert_eq!(copy.core().tree_hash(117).expect("hash"), source.core().tree_hash(117).expect("hash"));
     drop(muxes);
+}
+
+#[test]
+fn an_answer_is_of_one_history() {
+    const CUTS: u64 = 100_000;
+    let core = Store::memory().create().expect("core");
+    let write = |fork: u64| core.append([format!("fork {fork}")]).expect("append");
+    write(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for fork in 1..=CUTS {
+                core.truncate(0).expect("truncate");
+                write(fork);
+            }
+        });
+        let block = Some(NodeRequest { index: 0, nodes: 0 });
+        let request = Request { block, ..Request::default() };
+        while core.fork() < CUTS {
+            // Between a cut and what follows there is no such block.
+            let Ok(proof) = core.proof(&request).now_or_never().expect("memory") else { continue };
+            let Some(block) = proof.block else { continue };
+            assert_eq!(block.value, format!("fork {}", proof.fork));
+        }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Hypercore, Place};
 use crate::events::Event;
-use crate::merkle::{NodeSource, Reorg, TreeBatch, missing_nodes, prove, verify, verify_fully_remote};
+use crate::merkle::{NodeSource, Reorg, TreeBatch, TreeHead, missing_nodes, prove, verify, verify_fully_remote};
 use crate::proof::{NodeRequest, Proof, Request, UpgradeRequest};
 use crate::storage::{Batch, Table};
 use crate::store::Applied;
@@ -37,8 +37,19 @@ impl Hypercore {
         if request.upgrade.is_some() {
             self.ensure_signed()?;
         }
-        let head = self.with_head(Clone::clone);
-        let mut proof = self.with_tree(|tree| prove(&head, self.prologue(), tree, request))?;
+        loop {
+            let head = self.with_head(Clone::clone);
+            let proof = self.proof_of(&head, request);
+            // Cut in the middle, it would be of two histories. Whoever cuts may be about to show it.
+            drop(self.place().line.store.writer.lock());
+            if self.fork() == head.fork {
+                return proof;
+            }
+        }
+    }
+
+    fn proof_of(&self, head: &TreeHead, request: &Request) -> Result<Proof, Error> {
+        let mut proof = self.with_tree(|tree| prove(head, self.prologue(), tree, request))?;
         if let Some(block) = &mut proof.block {
             block.value = self.get_raw(block.index)?.ok_or(Error::NotFound)?;
         }
