@@ -94,9 +94,9 @@ fn sides() -> (Side, Side) {
     source.append((0..100).map(|index| format!("block {index}"))).expect("append");
     let copy = Store::memory().get(&source.key()).expect("core");
     let (mut source, mut copy) = (Side::new(source), Side::new(copy));
-    let _ = copy.replicator.wants.add_range(DownloadRange::default());
+    let (_, _all) = copy.replicator.wants.add_range(DownloadRange::default());
     // Asks what the peer has before that says it: it is asked once.
-    let _ = copy.replicator.wants.add_block(99);
+    let _last = copy.replicator.wants.add_block(99);
     source.replicator.opened(HONEST, NOW);
     copy.replicator.opened(HONEST, NOW);
     while copy.core().length() == 0 {
