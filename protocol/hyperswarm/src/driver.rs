@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crypto::KeyPair;
@@ -83,6 +84,13 @@ pub(crate) enum Event<N: Network> {
     ServerClosed,
 }
 
+/// Whether the network below is to rest. A suspend that is undone before it came to the network must not come after the resume.
+#[derive(Debug, Default)]
+struct Rest {
+    wanted: AtomicBool,
+    turn: tokio::sync::Mutex<()>,
+}
+
 /// The state of the one server of a swarm.
 #[derive(Debug)]
 pub(crate) enum Listening<S> {
@@ -145,6 +153,8 @@ pub(crate) struct Driver<N: Network> {
     flushes: HashMap<u64, oneshot::Sender<bool>>,
     next_flush: u64,
     suspended: bool,
+    /// What the network is to be, and the turn to make it so.
+    rest: Arc<Rest>,
     phase: Phase,
     destroyed: Vec<oneshot::Sender<()>>,
 }
@@ -187,6 +197,7 @@ impl<N: Network> Driver<N> {
             flushes: HashMap::new(),
             next_flush: 0,
             suspended: false,
+            rest: Arc::default(),
             phase: Phase::Running,
             destroyed: Vec::new(),
         }
@@ -483,12 +494,16 @@ impl<N: Network> Driver<N> {
         }
         self.core.suspend(self.now());
         let withdrawn = self.topics.suspend(&mut self.tasks);
-        let network = self.network.clone();
+        let (network, rest) = (self.network.clone(), self.rest.clone());
+        rest.wanted.store(true, Ordering::Release);
         self.tasks.spawn(async move {
             for topic in withdrawn {
                 let _ = topic.await;
             }
-            network.suspend().await;
+            let _turn = rest.turn.lock().await;
+            if rest.wanted.load(Ordering::Acquire) {
+                network.suspend().await;
+            }
             let _ = done.send(());
         });
     }
@@ -499,9 +514,14 @@ impl<N: Network> Driver<N> {
             let _ = done.send(());
             return;
         }
-        let (network, report) = (self.network.clone(), self.report.clone());
+        let (network, report, rest) = (self.network.clone(), self.report.clone(), self.rest.clone());
+        rest.wanted.store(false, Ordering::Release);
         self.tasks.spawn(async move {
-            network.resume().await;
+            let turn = rest.turn.lock().await;
+            if !rest.wanted.load(Ordering::Acquire) {
+                network.resume().await;
+            }
+            drop(turn);
             let _ = report.send(Event::Resumed { done }).await;
         });
     }

@@ -1,10 +1,11 @@
-//! A swarm that rests.
+//! A swarm that rests and returns.
 
 mod fake;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fake::{App, World};
+use fake::{App, World, key_pair};
 use hyperswarm::{JoinOptions, SwarmOptions};
 use tokio::time::sleep;
 
@@ -15,10 +16,10 @@ async fn seconds(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_rests_is_gone() {
+async fn who_rests_is_gone_and_comes_back() {
     let world = World::new(1);
     let (alice, bob) = (world.swarm(1, SwarmOptions::default()), world.swarm(2, SwarmOptions::default()));
-    let (alices, _bobs) = (App::using(&alice), App::using(&bob));
+    let (alices, bobs) = (App::using(&alice), App::using(&bob));
     alice.join(TOPIC, JoinOptions::default()).flushed().await.unwrap();
     bob.join(TOPIC, JoinOptions::default()).flushed().await.unwrap();
     // Somebody who is not there keeps being tried.
@@ -34,12 +35,29 @@ async fn who_rests_is_gone() {
     assert_eq!((alice.connections(), bob.connections(), alice.connecting()), (0, 0, 0));
 
     // It tries nobody, and lets nobody in.
+    let (attempts, queries) = (world.attempts.load(Ordering::Relaxed), world.queries().len());
     alice.network_changed();
     alice.join_peer([98; 32]);
     let dialed = world.dial(3, alice.key_pair().public_key).await;
     seconds(1).await;
     assert!(dialed.is_err(), "refused");
+    assert!(alice.flush().await, "there is nothing to wait for");
+    seconds(3600).await;
     assert_eq!(alices.open().len(), 0);
+    assert!(world.queries().len() > queries, "bob looks up every ten minutes");
+    assert!(world.attempts.load(Ordering::Relaxed) >= attempts);
+    assert!(!world.is_announced(&TOPIC, &alice.key_pair().public_key));
+
+    // Twice is as good as once.
+    alice.suspend().await;
+    alice.resume().await;
+    assert_eq!(world.suspended(), 0);
+    seconds(5).await;
+    assert!(world.is_announced(&TOPIC, &alice.key_pair().public_key));
+    assert_eq!((alices.open().len(), bobs.open().len()), (1, 1));
+    assert_eq!(alices.open()[0].remote(), key_pair(2).public_key);
+    alice.resume().await;
+    alice.destroy().await;
 }
 
 #[tokio::test(start_paused = true)]
