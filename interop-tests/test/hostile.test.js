@@ -5,8 +5,9 @@
 const { describe, test, before, after } = require('node:test')
 const assert = require('node:assert/strict')
 const { execFileSync } = require('child_process')
+const fs = require('fs')
 const path = require('path')
-const { Peer, startDht, reporting, closeHosts, ROOT } = require('../lib/kinds')
+const { Peer, startDht, reporting, closeHosts, stores, ROOT } = require('../lib/kinds')
 const { Worker } = require('../lib/process')
 const { wanted } = require('../lib/settings')
 
@@ -43,6 +44,9 @@ describe('hostile', { concurrency: 1, skip: process.platform === 'win32' }, () =
     dht = await startDht('pinned')
     victim = await Peer.start({ kind: 'rust', role: 'victim', bootstrap: dht.bootstrap, own: true })
     await victim.bridge.started()
+    // A new peer stretches a key for its settlement wallet soon after its start, which takes 256 MiB for a second.
+    const keypair = path.join(stores, victim.store + '-msb', 'db', 'keypair.json')
+    while (!fs.existsSync(keypair)) await new Promise((resolve) => setTimeout(resolve, 50))
     friend = await Peer.start({ kind: 'pinned', role: 'friend', bootstrap: dht.bootstrap })
     await Promise.all([victim.bridge.connected(), friend.bridge.connected()])
     attacker = new Worker('attacker', [process.execPath, path.join(ROOT, 'peer', 'hostile.js'), 'pinned'])
