@@ -12,6 +12,7 @@
 mod dht;
 mod lines;
 mod link;
+mod load;
 mod mux;
 mod node;
 mod pow;
@@ -76,6 +77,7 @@ async fn perform(op: &str, request: Value, lab: &mut Lab) -> Answer {
         "udx_take" => link::take(from_value(request)?, lab),
         "udx_taken" => link::taken(lab).await,
         "udx_send" => link::send(from_value(request)?, lab).await,
+        "load" => load::load(from_value(request)?, lab).await,
         "link" => link::link(from_value(request)?).await,
         "quinn_serve" => quic::serve(lab),
         "quinn_send" => quic::send(from_value(request)?).await,

@@ -210,4 +210,4 @@ async function closeHosts () {
   hosts.clear()
 }
 
-module.exports = { KINDS, HAS_ORIGINAL, Peer, startDht, startNode, reporting, closeHosts, freePort, stores, ROOT, TARGET, RUST }
+module.exports = { KINDS, HAS_ORIGINAL, Peer, startDht, startNode, reporting, closeHosts, freePort, stores, ROOT, TARGET, RUST, TOKEN }

@@ -18,6 +18,7 @@ mod value;
 
 pub use backend::{Backend, CommandOutput, Commands, Operation};
 pub use server::{
-    AUTH_TIMEOUT, Bridge, BridgeOptions, DEFAULT_MAX_FRAME_BYTES, HANDSHAKE_TIMEOUT, MAX_CLIENTS, MAX_UNAUTHENTICATED,
+    AUTH_TIMEOUT, Bridge, BridgeOptions, CLOSE_TIMEOUT, DEFAULT_MAX_FRAME_BYTES, HANDSHAKE_TIMEOUT, MAX_CLIENTS,
+    MAX_UNAUTHENTICATED,
 };
 pub use value::parse_base64_json;

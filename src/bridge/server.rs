@@ -47,7 +47,11 @@ pub const DEFAULT_MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A closing bridge waits so long for its clients to take their close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A client that was too slow may read so much later why it was dropped. Until then it keeps its place among [`MAX_CLIENTS`], and
+/// of the memory no more than the frame in which it stopped.
+const SLOW_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The listener waits so long after the system refused it a connection (too many open files).
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -242,12 +246,9 @@ async fn serve(shared: Arc<Shared>, id: u64, client: Arc<Client>, stream: TcpStr
         let (sink, stream) = socket.split();
         let end = tokio::select! {
             end = read(session, stream) => end,
-            end = write(&client, sink) => end,
+            end = write(&client, sink, from) => end,
             never = authentication_timeout(&client) => match never {},
         };
-        if end == End::Slow {
-            warn!(%from, "SC-Bridge dropped a client: it does not read what it is sent");
-        }
         debug!(%from, ?end, "SC-Bridge client gone");
     }
     client.queue.end(End::Gone);
@@ -279,7 +280,7 @@ where
 }
 
 /// Sends what the client is to get; says goodbye where that was decided here.
-async fn write<S>(client: &Client, mut sink: S) -> End
+async fn write<S>(client: &Client, mut sink: S, from: SocketAddr) -> End
 where
     S: Sink<Message, Error = WebSocketError> + Unpin,
 {
@@ -287,13 +288,16 @@ where
         end = client.queue.ended() => end,
         _ = send_all(client, &mut sink) => End::Gone,
     };
-    let (code, reason) = match end {
+    let (code, reason, patience) = match end {
         End::Gone => return end,
         // It may read this after what its socket still holds, if it reads at all.
-        End::Slow => (CloseCode::Policy, "Too slow: messages were not read."),
-        End::Shutdown => (CloseCode::Away, "The peer stops."),
-        End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized."),
+        End::Slow => (CloseCode::Policy, "Too slow: messages were not read.", SLOW_CLOSE_TIMEOUT),
+        End::Shutdown => (CloseCode::Away, "The peer stops.", CLOSE_TIMEOUT),
+        End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized.", CLOSE_TIMEOUT),
     };
+    if end == End::Slow {
+        warn!(%from, "SC-Bridge drops a client: it does not read what it is sent");
+    }
     let close = async {
         // What was answered before the peer stopped, above all to who told it to.
         while let Some(frame) = client.queue.try_next() {
@@ -301,7 +305,7 @@ where
         }
         sink.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await
     };
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
+    let _ = tokio::time::timeout(patience, close).await;
     end
 }
 

@@ -57,8 +57,11 @@ impl Session {
         );
     }
 
-    /// Handles one message of the client.
+    /// Handles one message of the client; none of one that is being dropped, for it would not get the answer.
     pub(crate) async fn handle(&self, text: &[u8]) {
+        if self.client.queue.has_ended() {
+            return;
+        }
         let mut reply = Reply { client: self.client.clone(), id: None };
         let Ok(message) = parse(text) else { return reply.error("Invalid JSON.") };
         if !message.is_object_like() {

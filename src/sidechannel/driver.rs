@@ -31,7 +31,7 @@ use super::{
     pipeline::{Action, MAX_CHANNELS_FOR_PEERS, Now, Peer, Pipeline, Received, Registration},
     refusal::Refusal,
     relay::relayed,
-    session::Session,
+    session::{Session, Standing, StandingCell},
     topic_of,
 };
 
@@ -92,8 +92,7 @@ struct LinkRecord {
 
 struct ChannelRecord {
     outbox: Outbox,
-    /// Whether both sides have the channel open.
-    open: Arc<AtomicBool>,
+    standing: Arc<StandingCell>,
     /// Tells the session, when it is dropped, that the channel is left.
     _wanted: oneshot::Sender<Infallible>,
 }
@@ -243,8 +242,9 @@ impl Shared {
         }
         let (outbox, queue) = outbox(&record.waiting);
         let (wanted, removed) = oneshot::channel();
-        let open = Arc::<AtomicBool>::default();
-        record.channels.insert(channel.clone(), ChannelRecord { outbox, open: open.clone(), _wanted: wanted });
+        let standing = Arc::<StandingCell>::default();
+        let channel_record = ChannelRecord { outbox, standing: standing.clone(), _wanted: wanted };
+        record.channels.insert(channel.clone(), channel_record);
         let session = Session {
             shared: self.clone(),
             link: record.link.clone(),
@@ -252,7 +252,7 @@ impl Shared {
             peer: record.peer.clone(),
             channel: channel.clone(),
             queue,
-            open,
+            standing,
             removed,
         };
         // An error means that the connection has just ended.
@@ -470,7 +470,7 @@ impl Shared {
     /// The connected peers, and for each whether it has the channel open.
     pub(super) fn peers_on(&self, channel: &str) -> Vec<(Arc<Peer>, bool)> {
         let is_open = |record: &LinkRecord| {
-            record.channels.get(channel).is_some_and(|channel| channel.open.load(Ordering::Relaxed))
+            record.channels.get(channel).is_some_and(|channel| channel.standing.get() == Standing::Open)
         };
         self.links.lock().open.values().map(|record| (record.peer.clone(), is_open(record))).collect()
     }
@@ -491,6 +491,8 @@ impl Shared {
                 continue;
             }
             match record.channels.get(channel) {
+                // What others say is not said to who has not joined, as in JavaScript; what this peer says asks it once more.
+                Some(record) if !own && record.standing.get() == Standing::Refused => {}
                 Some(record) if !record.outbox.push(body.clone()) => {
                     tracing::debug!(channel, peer = &peer.key[..8], "a slow peer misses a message");
                 }

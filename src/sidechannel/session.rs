@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -40,10 +40,46 @@ pub(super) struct Session {
     pub(super) channel: Arc<str>,
     /// What is to be sent.
     pub(super) queue: Queue,
-    /// Whether both sides have it open.
-    pub(super) open: Arc<AtomicBool>,
+    /// How far both sides have come with it.
+    pub(super) standing: Arc<StandingCell>,
     /// Is dropped when the channel is left.
     pub(super) removed: oneshot::Receiver<Infallible>,
+}
+
+/// How far both sides of a connection have come with a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Standing {
+    /// This side has opened it, and waits for the other.
+    Opening,
+    /// Both have it open.
+    Open,
+    /// The other side has not joined it. What passes through here is not kept for it.
+    Refused,
+}
+
+/// A [`Standing`] that a session and who sends on it share.
+#[derive(Debug)]
+pub(super) struct StandingCell(AtomicU8);
+
+impl Default for StandingCell {
+    fn default() -> Self {
+        StandingCell(AtomicU8::new(Standing::Opening as u8))
+    }
+}
+
+impl StandingCell {
+    pub(super) fn get(&self) -> Standing {
+        match self.0.load(Ordering::Relaxed) {
+            open if open == Standing::Open as u8 => Standing::Open,
+            refused if refused == Standing::Refused as u8 => Standing::Refused,
+            _ => Standing::Opening,
+        }
+    }
+
+    fn set(&self, standing: Standing) {
+        self.0.store(standing as u8, Ordering::Relaxed);
+    }
 }
 
 /// How an attempt to have the channel open ended.
@@ -66,6 +102,7 @@ impl Session {
         let mut held = None;
         loop {
             self.debug(|| format!("opening channel for {}", self.peer.key));
+            self.standing.set(Standing::Opening);
             let opened = self.link.open(&protocol);
             drop(request.take());
             let ended = match opened {
@@ -82,6 +119,7 @@ impl Session {
                     None
                 }
                 Ended::Refused => {
+                    self.standing.set(Standing::Refused);
                     let delay = retries.next(Instant::now());
                     if delay.is_none() {
                         held = None;
@@ -132,7 +170,7 @@ impl Session {
             channel: &self.channel,
             aside: self.shared.aside.get().map(|aside| aside.open(&self.channel, outlet.clone())),
         };
-        self.open.store(true, Ordering::Relaxed);
+        self.standing.set(Standing::Open);
         let ended = tokio::select! {
             _ = &mut self.removed => {
                 outlet.close();
@@ -141,7 +179,7 @@ impl Session {
             () = side.read(inlet) => Ended::Closed,
             () = side.write(&*outlet, &mut self.queue, held) => Ended::Closed,
         };
-        self.open.store(false, Ordering::Relaxed);
+        self.standing.set(Standing::Opening);
         ended
     }
 

@@ -8,8 +8,8 @@ const kindOf = (impl) => impl !== 'rust' && process.env.INTERCOM_JS ? 'original'
 /** The original brings its own packages: it is measured once, beside the pinned ones. */
 const hasProgram = (impl) => impl !== 'latest' || !process.env.INTERCOM_JS
 
-/** Starts it for `role`, with a store that is kept between the rounds. */
-const startProgram = (impl, role, bootstrap) =>
-  Peer.start({ kind: kindOf(impl), role, bootstrap, store: role + '-' + impl, own: true })
+/** Starts it for `role`, with flags beside the usual ones and a store that is kept between the rounds. */
+const startProgram = (impl, role, bootstrap, extra) =>
+  Peer.start({ kind: kindOf(impl), role, bootstrap, store: role + '-' + impl, own: true, extra })
 
 module.exports = { hasProgram, startProgram }

@@ -12,6 +12,7 @@
 module.exports = [
   require('./startup'),
   require('./bridge'),
+  require('./load'),
   require('./memory'),
   require('./idle'),
   require('./connect'),

@@ -88,6 +88,29 @@ async fn a_message_goes_as_far_as_its_steps() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_passes_through_is_nothing_to_who_has_not_joined() {
+    let room = || SidechannelOptions { channels: vec!["room".into()], ..options() };
+    let [a, b] = row([room(), room()]).await;
+    let mut c = TestPeer::new(3, options());
+    let [link, _] = b.connect(&c);
+    // Beyond all attempts to open the room with c.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let before = link.openings();
+    for n in 0..20u32 {
+        assert!(a.send("room", n).await);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(link.openings(), before, "what a says does not make b ask c again");
+    assert!(b.send("room", "own").await);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(link.openings() > before, "what b says does");
+    assert_eq!(c.sidechannel.add_channel("room").await, Ok(true));
+    settle().await;
+    assert!(a.send("room", "joined").await);
+    assert_eq!(c.next().await, "joined".into());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_that_the_other_opens_later_comes_to_be() {
     let [a, mut b] = row([options(), options()]).await;
     assert_eq!(a.sidechannel.add_channel(" room ").await, Ok(true));

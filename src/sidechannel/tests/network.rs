@@ -90,6 +90,13 @@ pub(super) struct MemoryLink {
     remote: [u8; 32],
 }
 
+impl MemoryLink {
+    /// How many times a channel was opened on this connection, by either side.
+    pub(super) fn openings(&self) -> u64 {
+        self.wire.state.lock().next
+    }
+}
+
 impl Link for MemoryLink {
     fn remote_public_key(&self) -> [u8; 32] {
         self.remote

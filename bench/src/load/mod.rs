@@ -1,0 +1,121 @@
+//! A program under load: many clients on its SC-Bridge, one of which reads nothing, and many peers that speak as much as a peer may;
+//! and meanwhile how long a send takes. The load is the same whichever program bears it.
+
+mod clients;
+mod peers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::Lab;
+use crate::lines::{Answer, Failure};
+use clients::{Board, Client, Deaf};
+
+/// What is measured, and under what.
+#[derive(Deserialize)]
+pub(crate) struct Load {
+    bootstrap: String,
+    /// Public key of the program, in hex.
+    key: String,
+    /// `HOST:PORT` of its bridge.
+    bridge: String,
+    /// The same of another peer, which has joined `talk` as well.
+    listener: String,
+    token: String,
+    /// Clients of the bridge, by turns on one of `rooms`.
+    clients: usize,
+    /// Whether the last of them reads nothing.
+    deaf: bool,
+    /// Peers, by turns on one of `rooms`.
+    peers: usize,
+    /// The channels on which peers and clients are.
+    rooms: Vec<String>,
+    /// The channel of what is measured, on which all clients are too.
+    talk: String,
+    /// Length of the messages of the peers, and of what is measured.
+    bytes: usize,
+    sample_bytes: usize,
+    /// What a peer sends in bytes a second.
+    rate: f64,
+    /// So many sends are measured, one after the other, or as many as there is time for.
+    samples: usize,
+    ms: u64,
+}
+
+/// Between the end of one send and the next: what the sends themselves cost stays small.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The load is there for so long before anything is measured.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// A send that takes longer ends the measurement.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Times of the sends in milliseconds, to the reply (`sent`) and to another peer's client (`delivered`); what the clients got in a
+/// second; and what became of the client that reads nothing.
+pub(crate) async fn load(load: Load, lab: &mut Lab) -> Answer {
+    let board = Arc::<Board>::default();
+    let listener = Client::enter(&load.listener, &load.token, &load.talk, &board).await?;
+    let pool = peers::pool(&load.rooms, load.peers, load.bytes)?;
+    let mut clients = Vec::with_capacity(load.clients);
+    for n in 0..load.clients - usize::from(load.deaf) {
+        let room = &load.rooms[n % load.rooms.len()];
+        let client = Client::enter(&load.bridge, &load.token, &load.talk, &board).await?;
+        client.ask(&board, json!({ "type": "subscribe", "channel": room })).await?;
+        clients.push(client);
+    }
+    let deaf = match load.deaf {
+        true => Some(Deaf::enter(&load.bridge, &load.token).await?),
+        false => None,
+    };
+    let mut speaking = Vec::with_capacity(load.peers);
+    for (n, messages) in pool.into_iter().enumerate() {
+        let connection = lab.connect(&load.bootstrap, &load.key).await?;
+        let room = load.rooms[n % load.rooms.len()].clone();
+        speaking.push(tokio::spawn(peers::speak(connection, room, messages, load.rate, n)));
+    }
+    sleep(SETTLING).await;
+    if let Some(silent) = speaking.iter().position(|peer| peer.is_finished()) {
+        return Err(format!("peer {silent} has ended: {:?}", speaking.remove(silent).await).into());
+    }
+
+    let (begun, before) = (Instant::now(), board.received());
+    let (mut sent, mut delivered) = (Vec::new(), Vec::new());
+    while sent.len() < load.samples && begun.elapsed() < Duration::from_millis(load.ms) {
+        let text = format!("{:0>width$}", sent.len(), width = load.sample_bytes);
+        let arrived = board.expect_message(&text);
+        let from = Instant::now();
+        let request = json!({ "type": "send", "channel": load.talk, "message": text });
+        let replied = clients[sent.len() % clients.len()].ask(&board, request).await?;
+        let arrived = timeout(PATIENCE, arrived).await.map_err(|_| "a message did not arrive")??;
+        sent.push(replied.duration_since(from).as_secs_f64() * 1000.0);
+        delivered.push(arrived.duration_since(from).as_secs_f64() * 1000.0);
+        sleep(PAUSE).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let received = board.received().since(before);
+    let lost = clients.iter().filter(|client| client.has_ended()).count();
+    let deaf = match deaf {
+        Some(deaf) => json!(deaf.end().await),
+        None => json!(null),
+    };
+    speaking.iter().for_each(|peer| peer.abort());
+    drop(listener);
+    Ok(json!({
+        "sent": sent,
+        "delivered": delivered,
+        "events": received.events as f64 / seconds,
+        "bytes": received.bytes as f64 / seconds,
+        "lost": lost,
+        "deaf": deaf,
+    }))
+}
+
+/// Why something did not happen in time.
+fn late(what: &str) -> Failure {
+    format!("{what}: not in {} s", PATIENCE.as_secs()).into()
+}
