@@ -12,7 +12,9 @@ const ROOMS = {
   'five of rust, two reference peers': ['rust', 'pinned', 'rust', 'rust', 'latest', 'rust', 'rust'],
   ...(HAS_ORIGINAL && {
     'rust and original': ['rust', 'original'],
-    'five of rust and original': ['rust', 'original', 'rust', 'original', 'rust']
+    'original and rust': ['original', 'rust'],
+    'five of rust and original': ['rust', 'original', 'rust', 'original', 'rust'],
+    'five of original and rust': ['original', 'rust', 'original', 'rust', 'original']
   })
 }
 const EACH = 12
@@ -29,6 +31,12 @@ async function account (peer, room, count, ms = 60_000) {
     if (performance.now() > until) throw new Error(peer.name + ' has ' + summary.eventCount + ' expenses instead of ' + count)
     await pause(20)
   }
+}
+
+/** What a peer hands on of a room, in every format. */
+async function exported (peer, room) {
+  const formats = ['text', 'csv', 'json'].map((format) => peer.bridge.call({ type: 'expense_export', channel: room, format }))
+  return (await Promise.all(formats)).map(({ data }) => data).join('\n')
 }
 
 describe('expenses', { concurrency: 1 }, () => {
@@ -70,6 +78,31 @@ describe('expenses', { concurrency: 1 }, () => {
         await late.bridge.call({ type: 'expense_add', channel: room, payer: 'late', amount: 1, split: 'late,alice' })
         const after = await Promise.all([...members, late].map((peer) => account(peer, room, members.length * EACH + 1)))
         assert.deepEqual(after, after.map(() => after[0]))
+        const exports = await Promise.all([...members, late].map((peer) => exported(peer, room)))
+        assert.deepEqual(exports, exports.map(() => exports[0]))
+
+        // Restoring without a contract takes what is there, and so changes nothing.
+        for (const peer of [...members, late]) {
+          const restored = await peer.bridge.call({ type: 'expense_restore', channel: room, confirmed: false, replace: true })
+          const { type, source, total } = restored
+          assert.deepEqual({ type, source, total }, { type: 'expense_restored', source: 'local', total: members.length * EACH + 1 }, peer.name)
+        }
+        assert.deepEqual(await Promise.all([...members, late].map((peer) => exported(peer, room))), exports)
+
+        // One forgets all, and so all do; each in turn, whatever its kind.
+        for (const [n, clearing] of [members[0], members.at(-1)].entries()) {
+          assert.equal((await clearing.bridge.call({ type: 'expense_clear', channel: room })).type, 'expense_cleared')
+          const empty = await Promise.all([...members, late].map((peer) => account(peer, room, 0)))
+          assert.deepEqual(empty, empty.map(() => empty[0]))
+          await assert.rejects(clearing.bridge.call({ type: 'expense_restore', channel: room }), /No persisted snapshot found\./)
+          for (const peer of members) await peer.bridge.call({ type: 'expense_add', channel: room, payer: 'anew', amount: 3 + n, split: ['zoë', 'bob'] })
+          const anew = await Promise.all([...members, late].map((peer) => account(peer, room, members.length)))
+          assert.deepEqual(anew, anew.map(() => anew[0]))
+        }
+        const last = await join('rust')
+        const whole = await exported(members[0], room)
+        await account(last, room, members.length)
+        assert.equal(await exported(last, room), whole, 'what was cleared does not come back')
         await Promise.all(peers.map((peer) => peer.bridge.connected(peers.length - 1)))
       }).finally(async () => {
         await Promise.all(peers.map((peer) => peer.kill()))
