@@ -9,6 +9,7 @@
 
 pub mod bridge;
 pub mod cli;
+mod durable;
 pub mod identity;
 pub mod intersplit;
 pub mod peer;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::IdentityError;
+use crate::durable::{folder_of, sync_folder};
 
 /// The size of the largest file that is read. A key file has about one kilobyte.
 const MAX_SIZE: u64 = 64 << 10;
@@ -43,7 +44,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), IdentityError> 
 /// The temporary file is created for its owner only (mode 0600) on Unix. Elsewhere the folder's access rules apply to it, which
 /// on Windows means the user's profile.
 fn persist(path: &Path, content: &[u8], replace: bool) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new().prefix(".keypair-").tempfile_in(folder)?;
     file.write_all(content)?;
@@ -54,18 +55,6 @@ fn persist(path: &Path, content: &[u8], replace: bool) -> io::Result<()> {
         file.persist_noclobber(path).map_err(|error| error.error)?;
     }
     sync_folder(folder)
-}
-
-/// Makes a new name in a folder last.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Elsewhere folders cannot be opened for that, and the file system does it by itself.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// Whether others than the owner of a file may read or change it.

@@ -9,6 +9,7 @@ use encoding::json::{JsString, Object, Value, parse};
 
 use super::event::{Expense, text};
 use super::ledger::{Entry, snapshot};
+use crate::durable::{folder_of, sync_folder};
 
 /// The name of the file in the folder of the peer's store.
 pub const SNAPSHOT_FILE: &str = "expense-split.snapshots.json";
@@ -85,7 +86,7 @@ pub(super) fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// Replaces a file: afterwards all of the content is there, on the disk, or the file is as it was, whenever the process or the
 /// machine stops.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder)?;
     // One name, so that a process that is killed in the middle, however often, leaves one file behind. The store's lock keeps
     // other processes out.
@@ -100,16 +101,4 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     sync_folder(folder)
-}
-
-/// Makes a new name in a folder last.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Elsewhere folders cannot be opened for that, and the file system does it by itself.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -6,25 +6,10 @@
 use std::collections::BTreeMap;
 
 use hyperbee::{DiffEntry, HistoryOptions, Hyperbee, MemoryLog, Range};
-use testing::vector_json;
+use testing::{Mulberry, vector_json};
 
 /// How many seeds without `BEE_SEEDS`.
 const SEEDS: usize = 20;
-
-struct Random(u32);
-
-impl Random {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x6d2b_79f5);
-        let mut t = (self.0 ^ self.0 >> 15).wrapping_mul(1 | self.0);
-        t = t.wrapping_add((t ^ t >> 7).wrapping_mul(61 | t)) ^ t;
-        f64::from(t ^ t >> 14) / 4_294_967_296.0
-    }
-
-    fn below(&mut self, bound: f64) -> u64 {
-        (self.next() * bound) as u64
-    }
-}
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -33,16 +18,16 @@ async fn run(seed: u32, operations: u64) -> (Hyperbee<MemoryLog>, Model, Vec<(u6
     let bee = Hyperbee::new(MemoryLog::new());
     let mut model = Model::new();
     let mut versions = Vec::new();
-    let mut random = Random(seed);
+    let mut random = Mulberry(seed);
     let keys = 20.0 * 4f64.powi((seed % 5) as i32);
     let mut done = 0;
     while done < operations {
-        let single = random.next() < 0.2;
+        let single = random.fraction() < 0.2;
         let count = if single { 1 } else { 1 + random.below(60.0) }.min(operations - done);
         let mut batch = bee.batch();
         for _ in 0..count {
             let key = format!("k{}", random.below(keys));
-            if random.next() < 0.4 {
+            if random.fraction() < 0.4 {
                 let was_there = model.remove(key.as_bytes()).is_some();
                 assert_eq!(batch.del(&key).await.expect("del"), was_there);
             } else {
@@ -87,11 +72,11 @@ async fn vector_random_operations() {
 async fn ranges_versions_and_differences_are_those_of_a_map() {
     for seed in 1..=10 {
         let (bee, model, versions) = run(seed, 1500).await;
-        let mut random = Random(seed);
+        let mut random = Mulberry(seed);
         for _ in 0..40 {
-            let bound = |random: &mut Random| format!("k{}", random.below(400.0)).into_bytes();
+            let bound = |random: &mut Mulberry| format!("k{}", random.below(400.0)).into_bytes();
             let (low, high) = (bound(&mut random), bound(&mut random));
-            let (from, to) = (random.next() < 0.5, random.next() < 0.5);
+            let (from, to) = (random.fraction() < 0.5, random.fraction() < 0.5);
             let mut expected: Vec<_> = model
                 .iter()
                 .filter(|(key, _)| if from { **key >= low } else { **key > low })

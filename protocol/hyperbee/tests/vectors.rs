@@ -3,25 +3,9 @@
 use bytes::Bytes;
 use hyperbee::{Batch, Header, Hyperbee, MemoryLog, Metadata, Options, Range};
 use serde_json::Value;
-use testing::{hex, unhex, vector_json};
+use testing::{Mulberry, hex, unhex, vector_json};
 
 const STACKS: [&str; 3] = ["pinned", "msb", "latest"];
-
-/// The generators' random numbers (mulberry32).
-struct Random(u32);
-
-impl Random {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x6d2b_79f5);
-        let mut t = (self.0 ^ self.0 >> 15).wrapping_mul(1 | self.0);
-        t = t.wrapping_add((t ^ t >> 7).wrapping_mul(61 | t)) ^ t;
-        f64::from(t ^ t >> 14) / 4_294_967_296.0
-    }
-
-    fn below(&mut self, bound: f64) -> u64 {
-        (self.next() * bound) as u64
-    }
-}
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("text")
@@ -57,12 +41,12 @@ async fn run(scenario: &Value) -> MemoryLog {
     let bee = Hyperbee::with_options(log.clone(), Options { always_duplicate, metadata });
     let mut target = Target::Bee(bee.clone());
     if name.starts_with("large") {
-        let mut random = Random(3);
+        let mut random = Mulberry(3);
         for _ in 0..60 {
             let mut batch = bee.batch();
             for _ in 0..50 {
                 let key = format!("k{}", random.below(2000.0));
-                if random.next() < 0.2 {
+                if random.fraction() < 0.2 {
                     batch.del(key).await.expect("del");
                 } else {
                     batch.put(key, Some(format!("v{}", random.below(1e6)))).await.expect("put");

@@ -50,6 +50,37 @@ pub fn full_roots(length: u64) -> impl Iterator<Item = u64> {
     })
 }
 
+/// Where the nodes are by which a tree that ends before the node `from` grows to end before `to`, from left to right: the siblings on
+/// the way up from its last block, and the roots that stand to the right of it. Both bounds are twice a length. `None` beyond what
+/// an index can count.
+pub fn upgrade(from: u64, to: u64) -> Option<Vec<Iter>> {
+    let mut places = Vec::new();
+    let mut connected = from == 0;
+    let mut iter = Iter::new(0);
+    while iter.full_root(to) {
+        // Trees that are there already.
+        if iter.index + iter.factor / 2 < from {
+            iter.next_tree();
+            continue;
+        }
+        if !std::mem::replace(&mut connected, true) && iter.contains(from - 2) {
+            let (root, last) = (iter.index, from - 2);
+            iter.seek(last);
+            while iter.index != root {
+                iter.sibling();
+                if iter.index > last {
+                    places.push(iter);
+                }
+                iter.parent()?;
+            }
+        } else {
+            places.push(iter);
+        }
+        iter.next_tree();
+    }
+    Some(places)
+}
+
 /// A position in a tree that moves to its relatives.
 #[derive(Debug, Clone, Copy)]
 pub struct Iter {

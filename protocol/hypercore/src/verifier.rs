@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use crypto::KeyPair;
 
-use crate::flat_tree::Iter;
+use crate::flat_tree;
 use crate::manifest::tree_namespace;
 use crate::merkle::{TreeBatch, verify_upgrade};
 use crate::multisig::{self, PartialSignature};
@@ -147,29 +147,7 @@ impl Verifier {
 /// The upgrade of a tree of `start` blocks by `length` more, from the nodes that a signature brought.
 fn patch_upgrade(patch: &HashMap<u64, Node>, start: u64, length: u64) -> Option<UpgradeProof> {
     let end = start.checked_add(length).filter(|&end| end <= encoding::MAX_SAFE_INTEGER)?;
-    let (from, to) = (2 * start, 2 * end);
-    let mut nodes = Vec::new();
-    let mut connected = from == 0;
-    let mut iter = Iter::new(0);
-    while iter.full_root(to) {
-        if iter.index + iter.factor / 2 < from {
-            iter.next_tree();
-            continue;
-        }
-        if !std::mem::replace(&mut connected, true) && iter.contains(from - 2) {
-            let (root, target) = (iter.index, from - 2);
-            iter.seek(target);
-            while iter.index != root {
-                iter.sibling();
-                if iter.index > target {
-                    nodes.push(*patch.get(&iter.index)?);
-                }
-                iter.parent()?;
-            }
-        } else {
-            nodes.push(*patch.get(&iter.index)?);
-        }
-        iter.next_tree();
-    }
+    let places = flat_tree::upgrade(2 * start, 2 * end)?;
+    let nodes = places.iter().map(|place| patch.get(&place.index).copied()).collect::<Option<_>>()?;
     Some(UpgradeProof { start, length, nodes, additional_nodes: Vec::new(), signature: Bytes::new() })
 }

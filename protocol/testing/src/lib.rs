@@ -1,4 +1,4 @@
-//! What the tests of every layer share: the golden vectors.
+//! What the tests of every layer share: the golden vectors, and the random numbers of the scripts that made them.
 //!
 //! ```
 //! let vectors = testing::vector_json("network/pinned.json");
@@ -55,4 +55,26 @@ pub fn unhex(text: &str) -> Vec<u8> {
 /// The lower-case hex text of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The generators' random numbers (mulberry32), the same as in the scripts that recorded the vectors.
+///
+/// ```
+/// assert_eq!(testing::Mulberry(1).below(100.0), 62);
+/// ```
+pub struct Mulberry(pub u32);
+
+impl Mulberry {
+    /// The next number, from 0 to below 1.
+    pub fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x6d2b_79f5);
+        let mut t = (self.0 ^ self.0 >> 15).wrapping_mul(1 | self.0);
+        t = t.wrapping_add((t ^ t >> 7).wrapping_mul(61 | t)) ^ t;
+        f64::from(t ^ t >> 14) / 4_294_967_296.0
+    }
+
+    /// A whole number below `bound`.
+    pub fn below(&mut self, bound: f64) -> u64 {
+        (self.fraction() * bound) as u64
+    }
 }

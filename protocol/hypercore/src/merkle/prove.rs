@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::seek::{node_of_byte, node_under};
 use super::{NodeSource, TreeHead};
-use crate::flat_tree::{Iter, right_span};
+use crate::flat_tree::{self, Iter, right_span};
 use crate::proof::{BlockProof, HashProof, Proof, Request, SeekProof, UpgradeProof, UpgradeRequest};
 use crate::{Error, Node, Prologue};
 
@@ -65,28 +65,8 @@ impl<S: NodeSource> Prover<'_, S> {
     /// block or what was sought is proven up to it instead.
     fn upgrade(&mut self, from: u64, to: u64, embed: Option<u64>) -> Result<Vec<Node>, Error> {
         let mut nodes = Vec::new();
-        let mut connected = from == 0;
-        let mut iter = Iter::new(0);
-        while iter.full_root(to) {
-            // Trees that the asker has.
-            if iter.index + iter.factor / 2 < from {
-                iter.next_tree();
-                continue;
-            }
-            if !std::mem::replace(&mut connected, true) && iter.contains(from - 2) {
-                let (root, target) = (iter.index, from - 2);
-                iter.seek(target);
-                while iter.index != root {
-                    iter.sibling();
-                    if iter.index > target {
-                        self.upgrade_node(&iter, embed, &mut nodes)?;
-                    }
-                    climb(&mut iter)?;
-                }
-            } else {
-                self.upgrade_node(&iter, embed, &mut nodes)?;
-            }
-            iter.next_tree();
+        for iter in flat_tree::upgrade(from, to).ok_or(Error::InvalidRequest("beyond the tree"))? {
+            self.upgrade_node(&iter, embed, &mut nodes)?;
         }
         Ok(nodes)
     }
