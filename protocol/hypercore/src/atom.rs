@@ -301,7 +301,7 @@ fn flush_lines(store: &Inner, lines: &[(Arc<Core>, Arc<Line>)], mut batch: Batch
         }
         batch.insert(Table::Head.only(line.pointer), Some(encode_head(&head, 0)));
     }
-    Ok((store.write_locked(&batch, signed)?, drafts))
+    Ok((store.write_locked(batch, signed)?, drafts))
 }
 
 /// Removes what a draft was given, when the core was cut, of blocks that the atom had cut off it before.

@@ -242,7 +242,7 @@ mod tests {
         assert!(store.check(|_| ()).expect("readable").is_whole());
         let pointer = store.inner().cores.lock()[&core.discovery_key()].upgrade().expect("open").line.pointer;
         let (key, value) = change(&core, pointer);
-        store.inner().backend.write(&Batch::from([(key, value)])).expect("written");
+        store.inner().backend.write(Batch::from([(key, value)])).expect("written");
         drop((core, draft));
         let report = store.check(|_| ()).expect("readable");
         report.problems.into_iter().map(|(_, text)| text).collect()

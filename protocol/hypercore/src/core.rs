@@ -83,7 +83,7 @@ impl Core {
         if let Some(alias) = &options.alias {
             batch.insert(keys::alias(alias), Some(Bytes::copy_from_slice(&discovery_key)));
         }
-        store.write_locked(&batch, [])?;
+        store.write_locked(batch, [])?;
         let line = Line::new(store.clone(), pointer, None, TreeHead::default(), None);
         Ok(Self {
             key,
@@ -146,7 +146,7 @@ impl Core {
         let mut batch = Batch::new();
         self.put_auth(&auth, &mut batch);
         let event = (!has_manifest && auth.verifier.is_some()).then(|| (self.line.listeners.clone(), Event::Manifest));
-        self.line.store.write_locked(&batch, event)?;
+        self.line.store.write_locked(batch, event)?;
         *self.auth.write() = auth;
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Core {
         tree.head.signature = verifier.sign(&tree, &keys)?;
         let mut batch = Batch::new();
         self.put_head(&tree.head, &mut self.bitfield.write(), &mut batch);
-        self.line.store.write_locked(&batch, [])?;
+        self.line.store.write_locked(batch, [])?;
         self.line.head.write().signature = tree.head.signature;
         Ok(())
     }

@@ -123,10 +123,19 @@ impl Line {
 
     /// Puts the nodes into `batch` that are not leaves of blocks that are here.
     pub(crate) fn put_nodes(&self, batch: &mut Batch, nodes: &[Node], has: impl Fn(u64) -> bool) {
-        for node in nodes {
-            if depth(node.index) > 0 || !has(node.index / 2) {
-                batch.insert(Table::Node.at(self.pointer, node.index), Some(encode_node(node)));
-            }
+        let is_put = |node: &&Node| depth(node.index) > 0 || !has(node.index / 2);
+        let mut out = Encoder::with_capacity(nodes.len() * NODE_BYTES);
+        let mut ends = Vec::with_capacity(nodes.len());
+        for node in nodes.iter().filter(is_put) {
+            encode_node(node, &mut out);
+            ends.push(out.len());
+        }
+        // One piece of memory for all of them.
+        let bytes = Bytes::from(out.finish());
+        let mut start = 0;
+        for (node, end) in nodes.iter().filter(is_put).zip(ends) {
+            batch.insert(Table::Node.at(self.pointer, node.index), Some(bytes.slice(start..end)));
+            start = end;
         }
     }
 
@@ -200,10 +209,11 @@ impl NodeSource for Line {
     }
 }
 
-fn encode_node(node: &Node) -> Bytes {
-    let mut out = Encoder::with_capacity(41);
+/// What an encoded node takes, most often.
+const NODE_BYTES: usize = 37;
+
+fn encode_node(node: &Node, out: &mut Encoder) {
     out.fixed(&node.hash).uint(node.size);
-    out.finish().into()
 }
 
 fn decode_node(index: u64, value: &[u8]) -> Result<Node, Error> {

@@ -17,7 +17,7 @@ use crate::sync::{Syncer, Ticket};
 use crate::{Error, Hash, Manifest};
 
 /// The format of the store.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Inner {
     /// Writes, while the writer is locked by the caller. `events` are told when it is durable.
     pub(crate) fn write_locked(
         &self,
-        batch: &Batch,
+        batch: Batch,
         events: impl IntoIterator<Item = (Arc<Listeners>, Event)>,
     ) -> Result<Applied, Error> {
         if let Some(error) = self.syncer.failed() {
@@ -329,7 +329,7 @@ impl Store {
         }
         writer.primary_key = Some(*key);
         let batch = Batch::from([(keys::store(), Some(writer.encode()))]);
-        self.shared.inner.write_locked(&batch, [])
+        self.shared.inner.write_locked(batch, [])
     }
 
     /// Changes of several cores that happen together or not at all.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use redb::{Builder, Database, StorageBackend};
 
 use crate::Error;
-use crate::storage::{Directory, LogFile, initialise};
+use crate::storage::{DataFile, Directory, Kind, initialise};
 
 /// What happens to writes that were made but not synchronised.
 #[derive(Debug, Clone, Copy)]
@@ -185,11 +185,23 @@ impl StorageBackend for DatabaseFile {
     }
 }
 
-struct SimLog(Arc<SimDisk>, String);
+struct SimData(Arc<SimDisk>, String);
 
-impl LogFile for SimLog {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        self.0.change(&self.1, |file| file.write(file.now.len() as u64, bytes))
+impl DataFile for SimData {
+    fn append(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
+        self.0.change(&self.1, |file| file.write(file.now.len() as u64, &[header, body].concat()))
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.look(&self.1, |bytes| {
+            let range = offset as usize..offset as usize + out.len();
+            out.copy_from_slice(bytes.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.look(&self.1, <[u8]>::len) as u64)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -197,8 +209,8 @@ impl LogFile for SimLog {
     }
 }
 
-fn name(log: u64) -> String {
-    format!("log-{log}")
+fn name(kind: Kind, number: u64) -> String {
+    format!("{}{number}", kind.prefix())
 }
 
 impl Directory for Arc<SimDisk> {
@@ -222,37 +234,42 @@ impl Directory for Arc<SimDisk> {
         open(DATABASE)
     }
 
-    fn logs(&self) -> io::Result<Vec<u64>> {
+    fn list(&self, kind: Kind) -> io::Result<Vec<u64>> {
         let state = self.state.lock();
-        let mut logs: Vec<u64> =
-            state.files.keys().filter_map(|name| name.strip_prefix("log-")?.parse().ok()).collect();
-        logs.sort_unstable();
-        Ok(logs)
+        let number = |name: &String| name.strip_prefix(kind.prefix())?.parse().ok();
+        let mut numbers: Vec<u64> = state.files.keys().filter_map(number).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
-    fn read(&self, log: u64) -> io::Result<Vec<u8>> {
-        Ok(self.look(&name(log), <[u8]>::to_vec))
+    fn read(&self, kind: Kind, number: u64) -> io::Result<Vec<u8>> {
+        Ok(self.look(&name(kind, number), <[u8]>::to_vec))
     }
 
-    fn create(&self, log: u64) -> io::Result<Arc<dyn LogFile>> {
-        self.change(&name(log), |_| ())?;
-        self.open(log)
+    fn create(&self, kind: Kind, number: u64) -> io::Result<Arc<dyn DataFile>> {
+        self.change(&name(kind, number), |_| ())?;
+        self.open(kind, number)
     }
 
-    fn open(&self, log: u64) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(SimLog(self.clone(), name(log))))
+    fn open(&self, kind: Kind, number: u64) -> io::Result<Arc<dyn DataFile>> {
+        let name = name(kind, number);
+        if !self.state.lock().files.contains_key(&name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Arc::new(SimData(self.clone(), name)))
     }
 
-    fn cut(&self, log: u64, length: u64) -> io::Result<()> {
-        self.change(&name(log), |file| file.set_len(length))?;
-        self.change(&name(log), SimFile::sync)
+    fn cut(&self, kind: Kind, number: u64, length: u64) -> io::Result<()> {
+        self.change(&name(kind, number), |file| file.set_len(length))?;
+        self.change(&name(kind, number), SimFile::sync)
     }
 
-    fn remove(&self, log: u64) -> io::Result<()> {
-        self.change(&name(log), |_| ())?;
+    fn remove(&self, kind: Kind, number: u64) -> io::Result<()> {
+        let name = name(kind, number);
+        self.change(&name, |_| ())?;
         let mut state = self.state.lock();
-        if let Some(file) = state.files.remove(&name(log)) {
-            state.removed.insert(name(log), file);
+        if let Some(file) = state.files.remove(&name) {
+            state.removed.insert(name, file);
         }
         Ok(())
     }

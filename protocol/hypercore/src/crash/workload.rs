@@ -64,7 +64,11 @@ impl Workload {
     }
 
     fn blocks(&mut self) -> Vec<Vec<u8>> {
-        (0..1 + self.below(4)).map(|_| vec![self.below(256) as u8; self.below(200) as usize]).collect()
+        let count = 1 + self.below(4);
+        // Some are so large that they are kept in files of their own.
+        let mut length = || if self.below(3) == 0 { self.below(3000) } else { self.below(200) };
+        let lengths: Vec<u64> = (0..count).map(|_| length()).collect();
+        lengths.into_iter().map(|length| vec![self.below(256) as u8; length as usize]).collect()
     }
 
     /// Runs until it is done or something fails.

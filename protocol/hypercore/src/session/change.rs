@@ -120,7 +120,7 @@ impl Hypercore {
         let (now, then) = if line.is_signed() { (Vec::new(), events) } else { (events, Vec::new()) };
         let then = then.into_iter().map(|event| (listeners.clone(), event));
         // Readers see the new head when its blocks can be read.
-        let applied = line.store.write_locked(&batch, then)?;
+        let applied = line.store.write_locked(batch, then)?;
         *line.head.write() = head;
         for event in now {
             listeners.emit(event);
@@ -217,7 +217,7 @@ impl Hypercore {
         core.put_head(&head, &mut bitfield, &mut batch);
         drop(bitfield);
         let event = Event::Drop { start, length: end - start };
-        line.store.write_locked(&batch, [(line.listeners.clone(), event)])
+        line.store.write_locked(batch, [(line.listeners.clone(), event)])
     }
 }
 

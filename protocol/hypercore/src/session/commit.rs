@@ -100,7 +100,7 @@ impl Hypercore {
         let have = (shared < signed.length.min(length))
             .then(|| Event::Have { start: shared, length: signed.length.min(length) - shared });
         let events = have.into_iter().chain(append).map(|event| (line.listeners.clone(), event));
-        let applied = line.store.write_locked(&batch, events)?;
+        let applied = line.store.write_locked(batch, events)?;
         *line.head.write() = tree.head;
         if shared < length && from.line.atom.is_none() {
             *from.line.base.write() = Some(base);
@@ -155,7 +155,7 @@ impl Hypercore {
             let append = (start == 0).then_some(Event::Append { length: first.length });
             let have = copied.iter().map(|&(start, end)| Event::Have { start, length: end - start });
             let events = append.into_iter().chain(have).map(|event| (line.listeners.clone(), event));
-            applied = line.store.write_locked(&batch, events)?;
+            applied = line.store.write_locked(batch, events)?;
             *line.head.write() = first.clone();
             start = end;
         }

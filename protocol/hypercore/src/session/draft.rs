@@ -69,7 +69,7 @@ impl Hypercore {
                 batch.insert(key, Some(Bytes::copy_from_slice(&pointer.to_be_bytes())));
                 batch.insert(Table::Head.only(pointer), Some(encode_head(&head, 0)));
                 batch.insert(Table::Base.only(pointer), Some(encode_base(base)));
-                store.write_locked(&batch, [])?;
+                store.write_locked(batch, [])?;
                 let line = Arc::new(Line::new(store.clone(), pointer, Some(name.into()), head, Some(base)));
                 if let Some(before) = core.drafts.lock().insert(name.into(), Arc::downgrade(&line)) {
                     let mut replaced = core.replaced.lock();

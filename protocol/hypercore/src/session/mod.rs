@@ -393,7 +393,7 @@ impl Hypercore {
         let _writer = line.store.writer.lock();
         match &line.atom {
             Some(link) => link.stage(batch, false).map(|()| Applied::of(line.store.ticket())),
-            None => line.store.write_locked(&batch, []),
+            None => line.store.write_locked(batch, []),
         }
     }
 

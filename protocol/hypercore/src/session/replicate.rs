@@ -179,7 +179,7 @@ impl Hypercore {
         }
         events.extend(block.map(|start| Event::Have { start, length: 1 }));
         let events = events.into_iter().map(|event| (line.listeners.clone(), event));
-        let applied = line.store.write_locked(&batch, events)?;
+        let applied = line.store.write_locked(batch, events)?;
         *line.head.write() = head;
         Ok(Verified::Stored(applied))
     }
@@ -281,7 +281,7 @@ impl Hypercore {
         auth.frozen = true;
         core.put_auth(&auth, &mut batch);
         drop(auth);
-        line.store.write_locked(&batch, [(line.listeners.clone(), Event::Frozen)])?;
+        line.store.write_locked(batch, [(line.listeners.clone(), Event::Frozen)])?;
         Ok(true)
     }
 }

@@ -32,12 +32,12 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), Error> {
+    fn write(&self, batch: Batch) -> Result<(), Error> {
         let mut entries = self.entries.write();
         for (key, value) in batch {
             match value {
-                Some(value) => entries.insert(key.clone(), value.clone()),
-                None => entries.remove(key),
+                Some(value) => entries.insert(key, value),
+                None => entries.remove(&key),
             };
         }
         Ok(())

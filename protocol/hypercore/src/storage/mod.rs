@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 pub(crate) use disk::Disk;
 #[cfg(test)]
-pub(crate) use disk::{Directory, LogFile, initialise};
+pub(crate) use disk::{DataFile, Directory, Kind, initialise};
 pub(crate) use keys::{Key, Table};
 pub(crate) use memory::Memory;
 
@@ -27,7 +27,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Calls `each` with the entries of `from..to` in ascending order, until it returns `false`.
     fn range(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool) -> Result<(), Error>;
 
-    fn write(&self, batch: &Batch) -> Result<(), Error>;
+    fn write(&self, batch: Batch) -> Result<(), Error>;
 
     /// Waits until all that was written is on the disk.
     fn sync(&self) -> Result<(), Error>;

@@ -16,32 +16,56 @@ pub(super) const DATABASE: &str = "cores.redb";
 
 const NEW_DATABASE: &str = "cores.redb.new";
 
-const LOG: &str = "log-";
+/// What a file with a number is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What is not in the B-tree yet.
+    Log,
+    /// Values that are too large for it.
+    Large,
+}
+
+impl Kind {
+    /// What the name of such a file begins with.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::Log => "log-",
+            Self::Large => "blocks-",
+        }
+    }
+}
 
 /// Where the files of a store are: a folder, or one of a test that fails on purpose.
 pub(crate) trait Directory: Send + Sync {
     fn database(&self) -> Result<Database, Error>;
 
-    /// The numbers of all logs, in ascending order.
-    fn logs(&self) -> io::Result<Vec<u64>>;
+    /// The numbers of all files of a kind, in ascending order.
+    fn list(&self, kind: Kind) -> io::Result<Vec<u64>>;
 
-    fn read(&self, log: u64) -> io::Result<Vec<u8>>;
+    /// All bytes of a file.
+    fn read(&self, kind: Kind, number: u64) -> io::Result<Vec<u8>>;
 
-    /// Makes an empty log, which is there after a crash.
-    fn create(&self, log: u64) -> io::Result<Arc<dyn LogFile>>;
+    /// Makes an empty file, which is there after a crash.
+    fn create(&self, kind: Kind, number: u64) -> io::Result<Arc<dyn DataFile>>;
 
-    /// A log that is there, to be continued.
-    fn open(&self, log: u64) -> io::Result<Arc<dyn LogFile>>;
+    /// A file that is there, to be continued or read.
+    fn open(&self, kind: Kind, number: u64) -> io::Result<Arc<dyn DataFile>>;
 
-    /// Cuts a log to `length` bytes, for good.
-    fn cut(&self, log: u64, length: u64) -> io::Result<()>;
+    /// Cuts a file to `length` bytes, for good.
+    fn cut(&self, kind: Kind, number: u64, length: u64) -> io::Result<()>;
 
-    fn remove(&self, log: u64) -> io::Result<()>;
+    fn remove(&self, kind: Kind, number: u64) -> io::Result<()>;
 }
 
-/// A log that is written to.
-pub(crate) trait LogFile: Send + Sync {
-    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+/// A file that is written at its end.
+pub(crate) trait DataFile: Send + Sync {
+    /// Appends a header and a body (either may be empty).
+    fn append(&self, header: &[u8], body: &[u8]) -> io::Result<()>;
+
+    /// Fills `bytes` with what is at `offset`.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    fn length(&self) -> io::Result<u64>;
 
     /// Waits until all that was appended is on the disk.
     fn sync(&self) -> io::Result<()>;
@@ -58,8 +82,8 @@ impl Folder {
         Ok(Self { path: path.into() })
     }
 
-    fn log(&self, log: u64) -> PathBuf {
-        self.path.join(format!("{LOG}{log}"))
+    fn path_of(&self, kind: Kind, number: u64) -> PathBuf {
+        self.path.join(format!("{}{number}", kind.prefix()))
     }
 
     /// Brings names of files that were made to the disk. (Windows has no such call, and does not need it.)
@@ -87,45 +111,77 @@ impl Directory for Folder {
         builder.create(path).map_err(failed)
     }
 
-    fn logs(&self) -> io::Result<Vec<u64>> {
-        let mut logs = Vec::new();
+    fn list(&self, kind: Kind) -> io::Result<Vec<u64>> {
+        let mut numbers = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
             let name = entry?.file_name();
-            logs.extend(name.to_str().and_then(|name| name.strip_prefix(LOG)?.parse::<u64>().ok()));
+            numbers.extend(name.to_str().and_then(|name| name.strip_prefix(kind.prefix())?.parse::<u64>().ok()));
         }
-        logs.sort_unstable();
-        Ok(logs)
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
-    fn read(&self, log: u64) -> io::Result<Vec<u8>> {
-        std::fs::read(self.log(log))
+    fn read(&self, kind: Kind, number: u64) -> io::Result<Vec<u8>> {
+        std::fs::read(self.path_of(kind, number))
     }
 
-    fn create(&self, log: u64) -> io::Result<Arc<dyn LogFile>> {
-        let file = OpenOptions::new().append(true).create_new(true).open(self.log(log))?;
+    fn create(&self, kind: Kind, number: u64) -> io::Result<Arc<dyn DataFile>> {
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(self.path_of(kind, number))?;
         self.sync_names()?;
         Ok(Arc::new(file))
     }
 
-    fn open(&self, log: u64) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(OpenOptions::new().append(true).open(self.log(log))?))
+    fn open(&self, kind: Kind, number: u64) -> io::Result<Arc<dyn DataFile>> {
+        Ok(Arc::new(OpenOptions::new().read(true).append(true).open(self.path_of(kind, number))?))
     }
 
-    fn cut(&self, log: u64, length: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(self.log(log))?;
+    fn cut(&self, kind: Kind, number: u64, length: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.path_of(kind, number))?;
         file.set_len(length)?;
         file.sync_all()
     }
 
-    fn remove(&self, log: u64) -> io::Result<()> {
-        std::fs::remove_file(self.log(log))
+    fn remove(&self, kind: Kind, number: u64) -> io::Result<()> {
+        std::fs::remove_file(self.path_of(kind, number))
     }
 }
 
-impl LogFile for File {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+impl DataFile for File {
+    fn append(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
         let mut file = self;
-        file.write_all(bytes)
+        let written = match file.write_vectored(&[io::IoSlice::new(header), io::IoSlice::new(body)]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            written => written?,
+        };
+        match header.get(written..) {
+            Some(rest) => {
+                file.write_all(rest)?;
+                file.write_all(body)
+            }
+            None => file.write_all(&body[written - header.len()..]),
+        }
+    }
+
+    #[cfg(unix)]
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, bytes, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&self, mut offset: u64, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let read = std::os::windows::fs::FileExt::seek_read(self, bytes, offset)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            offset += read as u64;
+            bytes = &mut bytes[read..];
+        }
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
     }
 
     fn sync(&self) -> io::Result<()> {

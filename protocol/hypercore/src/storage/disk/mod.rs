@@ -1,31 +1,34 @@
-//! The store on disk: a log of what was written last, in front of a B-tree file (`redb`) with all that was written before.
+//! The store on disk: a log of what was written last, in front of a B-tree file (`redb`) with all that was written before. Values
+//! of more than a kilobyte are in files of their own from the beginning, and are not moved.
 //!
 //! A write is one record at the end of the log, and in memory. When memory is full, a thread brings it into the B-tree, in one
 //! transaction, and removes the log. After a crash the log is read again up to the first record that is not whole. So a write
-//! costs one append to a file, a synchronisation one `fdatasync`, and opening reads a log of limited length.
+//! costs one append to a file (and one for each large value), a synchronisation one or two `fdatasync`, and opening reads a log of
+//! limited length.
 
 mod directory;
+mod large;
 mod log;
+mod merge;
+mod page;
+mod tree;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
-use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+use redb::Database;
 
-pub(crate) use directory::{Directory, Folder, LogFile};
+pub(crate) use directory::{DataFile, Directory, Folder, Kind};
+pub(crate) use tree::initialise;
 
 use super::{Backend, Batch, Key};
 use crate::Error;
-
-/// The number below which logs are in the B-tree, whatever is left of them.
-const BELOW: TableDefinition<'_, (), u64> = TableDefinition::new("logs below");
-
-const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("hypercore");
+use large::{Current, MAX_INLINE, Place, Reader};
+use tree::View;
 
 /// How many bytes are kept in memory, and in the log, before they go to the B-tree.
 const MAX_MEMORY: usize = 8 << 20;
@@ -33,33 +36,69 @@ const MAX_MEMORY: usize = 8 << 20;
 /// What an entry costs in memory beside its value.
 const ENTRY_OVERHEAD: usize = 96;
 
-#[derive(Default)]
+/// So many times as much as in memory may be in files of large values before their places go to the B-tree.
+const LARGE_SHARE: u64 = 8;
+
+/// So many times as much as is kept in memory has a file of large values before another one is begun.
+const FILE_SHARE: u64 = 32;
+
+/// How many values are moved out of a file that is mostly dead while others wait to write.
+const MOVED_AT_ONCE: usize = 16;
+
+/// A value, or where it is.
+#[derive(Debug, Clone)]
+enum Stored {
+    Inline(Bytes),
+    Large(Place),
+}
+
+/// A new value, or none any more.
+type Change = Option<Stored>;
+
+type Changes = BTreeMap<Key, Change>;
+
 struct Tables {
     /// What is in the newest log, and in those that were there when the store was opened.
-    active: Batch,
+    active: Changes,
     bytes: usize,
     /// What is on its way to the B-tree.
-    frozen: Option<Arc<Batch>>,
+    frozen: Option<Arc<Changes>>,
+    /// The B-tree as it is behind these.
+    older: View,
 }
 
 struct Writer {
-    log: Arc<dyn LogFile>,
+    log: Arc<dyn DataFile>,
     number: u64,
+    large: Option<Current>,
+    next_large: u64,
+    /// What came to files of large values since the log was begun.
+    large_bytes: u64,
+}
+
+/// What is to be brought into the B-tree.
+#[derive(Clone, Copy)]
+struct Due {
+    /// The logs with lower numbers.
+    logs: u64,
+    /// Files of large values with lower numbers get no more values: all that are live in them are known then.
+    files: u64,
 }
 
 struct Shared {
+    tables: RwLock<Tables>,
     directory: Box<dyn Directory>,
     database: Database,
-    tables: RwLock<Tables>,
+    reader: Reader,
     writer: Mutex<Writer>,
     checkpoint: Mutex<Checkpoint>,
     wake: Condvar,
+    max_memory: usize,
 }
 
 #[derive(Default)]
 struct Checkpoint {
-    /// The logs below this number are to be brought into the B-tree.
-    below: Option<u64>,
+    due: Option<Due>,
     failed: Option<Error>,
     closing: bool,
 }
@@ -69,7 +108,6 @@ pub(crate) struct Disk {
     shared: Arc<Shared>,
     /// Brings logs into the B-tree; without it (in tests) writes do it themselves.
     thread: Option<JoinHandle<()>>,
-    max_memory: usize,
 }
 
 impl Disk {
@@ -89,47 +127,50 @@ impl Disk {
 
     pub(crate) fn on(directory: Box<dyn Directory>, max_memory: usize) -> Result<Self, Error> {
         let database = directory.database()?;
-        let transaction = database.begin_read().map_err(failed)?;
-        let below = transaction.open_table(BELOW).map_err(failed)?.get(()).map_err(failed)?;
-        let below = below.map_or(0, |below| below.value());
-        drop(transaction);
-
-        let mut tables = Tables::default();
-        let (old, logs) = directory.logs()?.into_iter().partition::<Vec<_>, _>(|&log| log < below);
+        let (below, older, reader) = (tree::logs_below(&database)?, tree::view(&database)?, Reader::new());
+        let mut tables = Tables { active: Changes::new(), bytes: 0, frozen: None, older };
+        let (old, logs) = directory.list(Kind::Log)?.into_iter().partition::<Vec<_>, _>(|&log| log < below);
         for log in old {
-            directory.remove(log)?;
+            directory.remove(Kind::Log, log)?;
         }
         for (place, &number) in logs.iter().enumerate() {
-            let bytes = directory.read(number)?;
-            let whole = log::replay(number, &bytes, |key, value| tables.insert(key, value));
+            let bytes = directory.read(Kind::Log, number)?;
+            let is_there = |place: &Place| large::is_whole(&reader, &*directory, place);
+            let whole = log::replay(number, &bytes, is_there, |key, value| tables.insert(key, value));
             if whole < bytes.len() {
                 // Only the newest can have been cut by a crash: the others were synchronised before it was made.
                 if place + 1 < logs.len() {
                     return Err(Error::Corrupt(format!("the log {number} at byte {whole}")));
                 }
-                directory.cut(number, whole as u64)?;
+                directory.cut(Kind::Log, number, whole as u64)?;
             }
         }
         let number = logs.last().copied().unwrap_or(below);
-        let log = if logs.is_empty() { directory.create(number)? } else { directory.open(number)? };
-        let writer = Mutex::new(Writer { log, number });
+        let log =
+            if logs.is_empty() { directory.create(Kind::Log, number)? } else { directory.open(Kind::Log, number)? };
+        let files = directory.list(Kind::Large)?;
+        let next_large = files.last().map_or(0, |last| last + 1);
+        let writer = Mutex::new(Writer { log, number, large: None, next_large, large_bytes: 0 });
         let shared = Shared {
+            tables: RwLock::new(tables),
             directory,
             database,
-            tables: RwLock::new(tables),
+            reader,
             writer,
             checkpoint: Mutex::default(),
             wake: Condvar::new(),
+            max_memory,
         };
-        Ok(Self { shared: Arc::new(shared), thread: None, max_memory })
+        shared.remove_unused(&files)?;
+        Ok(Self { shared: Arc::new(shared), thread: None })
     }
 
     /// Begins a new log, and lets what is in memory go to the B-tree.
-    fn rotate(&self, writer: &mut Writer) -> Result<(), Error> {
+    fn rotate(&self, writer: &mut Writer) -> Result<Due, Error> {
         let shared = &self.shared;
         {
             let mut checkpoint = shared.checkpoint.lock();
-            while checkpoint.below.is_some() && checkpoint.failed.is_none() {
+            while checkpoint.due.is_some() && checkpoint.failed.is_none() {
                 shared.wake.wait(&mut checkpoint);
             }
             if let Some(error) = &checkpoint.failed {
@@ -137,26 +178,36 @@ impl Disk {
             }
         }
         // Nothing in the new log may survive what is lost of the old one.
+        if let Some(unsynced) = writer.large.as_ref().and_then(Current::unsynced) {
+            unsynced.sync()?;
+        }
         writer.log.sync()?;
         let number = writer.number + 1;
-        *writer = Writer { log: shared.directory.create(number)?, number };
+        (writer.log, writer.number) = (shared.directory.create(Kind::Log, number)?, number);
+        writer.large_bytes = 0;
+        writer.large = writer.large.take().filter(|file| file.length < FILE_SHARE * shared.max_memory as u64);
         let mut tables = shared.tables.write();
         tables.bytes = 0;
         tables.frozen = Some(Arc::new(std::mem::take(&mut tables.active)));
         drop(tables);
-        match self.thread {
-            Some(_) => {
-                shared.checkpoint.lock().below = Some(number);
-                shared.wake.notify_all();
-                Ok(())
-            }
-            None => shared.bring_in(number),
+        let due = Due { logs: number, files: writer.large.as_ref().map_or(writer.next_large, |file| file.number) };
+        if self.thread.is_some() {
+            shared.checkpoint.lock().due = Some(due);
+            shared.wake.notify_all();
         }
+        Ok(due)
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        let is_empty = self.shared.tables.read().active.is_empty();
+        if self.thread.is_some() && !is_empty {
+            // So the next start has no log to read; where this fails, it has.
+            if let Err(error) = self.rotate(&mut self.shared.writer.lock()) {
+                tracing::debug!(%error, "the log is left to the next start");
+            }
+        }
         self.shared.checkpoint.lock().closing = true;
         self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take() {
@@ -170,14 +221,24 @@ impl Shared {
     fn run(&self) {
         loop {
             let mut checkpoint = self.checkpoint.lock();
-            while checkpoint.below.is_none() && !checkpoint.closing {
+            while checkpoint.due.is_none() && !checkpoint.closing {
                 self.wake.wait(&mut checkpoint);
             }
-            let Some(below) = checkpoint.below else { return };
+            let Some(due) = checkpoint.due else { return };
             drop(checkpoint);
-            let result = self.bring_in(below);
+            let result = self.bring_in(due);
             let mut checkpoint = self.checkpoint.lock();
-            checkpoint.below = None;
+            checkpoint.due = None;
+            let result = match (result, checkpoint.closing) {
+                (Ok(()), false) => {
+                    self.wake.notify_all();
+                    drop(checkpoint);
+                    let moved = self.move_out(due);
+                    checkpoint = self.checkpoint.lock();
+                    moved
+                }
+                (result, _) => result,
+            };
             if let Err(error) = result {
                 tracing::error!(%error, "the log cannot be brought into the store");
                 checkpoint.failed = Some(error);
@@ -188,37 +249,139 @@ impl Shared {
         }
     }
 
-    /// Writes what is frozen to the B-tree, and removes the logs below `below` that it was in.
-    fn bring_in(&self, below: u64) -> Result<(), Error> {
+    /// Writes what is frozen to the B-tree, and removes the files that are of no more use.
+    fn bring_in(&self, due: Due) -> Result<(), Error> {
         let Some(frozen) = self.tables.read().frozen.clone() else { return Ok(()) };
-        let mut transaction = self.database.begin_write().map_err(failed)?;
-        transaction.set_durability(Durability::Immediate).map_err(failed)?;
-        {
-            let mut table = transaction.open_table(TABLE).map_err(failed)?;
-            for (key, value) in &*frozen {
-                match value {
-                    Some(value) => table.insert(&key[..], &value[..]).map_err(failed)?,
-                    None => table.remove(&key[..]).map_err(failed)?,
-                };
+        tree::bring_in(&self.database, &frozen, due.logs)?;
+        let older = tree::view(&self.database)?;
+        let mut tables = self.tables.write();
+        let old = (tables.frozen.take(), std::mem::replace(&mut tables.older, older));
+        drop(tables);
+        drop(old);
+        for number in self.directory.list(Kind::Log)?.into_iter().filter(|&number| number < due.logs) {
+            self.directory.remove(Kind::Log, number)?;
+        }
+        let live = tree::live(&self.database)?;
+        for number in self.directory.list(Kind::Large)? {
+            if number < due.files && !live.contains_key(&number) {
+                self.reader.forget(number);
+                self.directory.remove(Kind::Large, number)?;
             }
         }
-        transaction.open_table(BELOW).map_err(failed)?.insert((), below).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-        self.tables.write().frozen = None;
-        for number in self.directory.logs()?.into_iter().filter(|&number| number < below) {
-            self.directory.remove(number)?;
+        Ok(())
+    }
+
+    /// Removes files of large values that a crash has left without any that is live.
+    fn remove_unused(&self, files: &[u64]) -> Result<(), Error> {
+        let mut live = tree::live(&self.database)?;
+        for change in self.tables.read().active.values() {
+            if let Some(Stored::Large(place)) = change {
+                live.entry(place.file).or_default();
+            }
+        }
+        for &number in files.iter().filter(|&number| !live.contains_key(number)) {
+            self.reader.forget(number);
+            self.directory.remove(Kind::Large, number)?;
         }
         Ok(())
+    }
+
+    /// Writes the live values of a file again of which most are dead, so that it can go the next time.
+    fn move_out(&self, due: Due) -> Result<(), Error> {
+        for (number, live) in tree::live(&self.database)? {
+            if number >= due.files || 2 * live >= large::file_length(&self.reader, &*self.directory, number)? {
+                continue;
+            }
+            for some in self.reader.entries(&*self.directory, number)?.chunks(MOVED_AT_ONCE) {
+                let mut writer = self.writer.lock();
+                let mut batch = Batch::new();
+                for (key, place) in some {
+                    if let Some(Stored::Large(now)) = self.look(key)?
+                        && (now.file, now.at) == (place.file, place.at)
+                    {
+                        batch.insert(key.clone(), Some(self.reader.read(&*self.directory, &now)?));
+                    }
+                }
+                self.append(&mut writer, batch)?;
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Writes at the end of the log.
+    fn append(&self, writer: &mut Writer, batch: Batch) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut changes = Vec::with_capacity(batch.len());
+        for (key, value) in batch {
+            let change = match value {
+                Some(value) if value.len() > MAX_INLINE && page::is_packed(&key) => {
+                    writer.large_bytes += value.len() as u64;
+                    Some(Stored::Large(self.current(writer)?.append(&key, &value)?))
+                }
+                value => value.map(Stored::Inline),
+            };
+            changes.push((key, change));
+        }
+        writer.log.append(&log::record(writer.number, &changes)?, &[])?;
+        let mut tables = self.tables.write();
+        for (key, change) in changes {
+            tables.insert(key, change);
+        }
+        Ok(())
+    }
+
+    fn current<'a>(&self, writer: &'a mut Writer) -> Result<&'a mut Current, Error> {
+        let current = match writer.large.take() {
+            Some(current) => current,
+            None => {
+                let number = writer.next_large;
+                writer.next_large += 1;
+                Current::create(&*self.directory, number)?
+            }
+        };
+        Ok(writer.large.insert(current))
+    }
+
+    /// The value of a key, or where it is.
+    fn look(&self, key: &[u8]) -> Result<Change, Error> {
+        let tables = self.tables.read();
+        if let Some(change) = tables.get(key) {
+            return Ok(change);
+        }
+        let older = tables.older.clone();
+        drop(tables);
+        tree::get(&older, key)
+    }
+
+    /// The value of a key that had `first` when it was looked at. What is read of a file may have been moved out of it meanwhile.
+    fn load(&self, key: &[u8], first: Change) -> Result<Option<Bytes>, Error> {
+        let mut change = first;
+        for _ in 0..16 {
+            let place = match change {
+                None => return Ok(None),
+                Some(Stored::Inline(value)) => return Ok(Some(value)),
+                Some(Stored::Large(place)) => place,
+            };
+            match self.reader.read(&*self.directory, &place) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => change = self.look(key)?,
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                value => return Ok(Some(value?)),
+            }
+        }
+        Err(damaged("a file of blocks is missing, or too short"))
     }
 }
 
 impl Tables {
-    fn insert(&mut self, key: Key, value: Option<Bytes>) {
-        self.bytes += ENTRY_OVERHEAD + value.as_ref().map_or(0, Bytes::len);
-        self.active.insert(key, value);
+    fn insert(&mut self, key: Key, change: Change) {
+        self.bytes += ENTRY_OVERHEAD + if let Some(Stored::Inline(value)) = &change { value.len() } else { 0 };
+        self.active.insert(key, change);
     }
 
-    fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
+    fn get(&self, key: &[u8]) -> Option<Change> {
         let in_frozen = || self.frozen.as_ref().and_then(|frozen| frozen.get(key).cloned());
         self.active.get(key).cloned().or_else(in_frozen)
     }
@@ -226,81 +389,56 @@ impl Tables {
 
 impl Backend for Disk {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        if let Some(value) = self.shared.tables.read().get(key) {
-            return Ok(value);
-        }
-        let transaction = self.shared.database.begin_read().map_err(failed)?;
-        let table = transaction.open_table(TABLE).map_err(failed)?;
-        Ok(table.get(key).map_err(failed)?.map(|value| Bytes::copy_from_slice(value.value())))
+        self.shared.load(key, self.shared.look(key)?)
     }
 
     fn range(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool) -> Result<(), Error> {
         if from >= to {
             return Ok(());
         }
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        // The tables stay as they are until the B-tree is open for reading: what leaves them is there then.
-        let tables = self.shared.tables.read();
-        let transaction = self.shared.database.begin_read().map_err(failed)?;
-        let mut newer: BTreeMap<Key, Option<Bytes>> = BTreeMap::new();
-        for table in tables.frozen.iter().map(|frozen| &**frozen).chain([&tables.active]) {
-            newer.extend(table.range::<[u8], _>(bounds).map(|(key, value)| (key.clone(), value.clone())));
-        }
-        drop(tables);
-        let table = transaction.open_table(TABLE).map_err(failed)?;
-        let mut newer = newer.into_iter().peekable();
-        for entry in table.range(from..to).map_err(failed)? {
-            let (key, value) = entry.map_err(failed)?;
-            while let Some((newer_key, newer_value)) = newer.next_if(|(newer, _)| newer[..] < *key.value()) {
-                if newer_value.is_some_and(|value| !each(&newer_key, value)) {
-                    return Ok(());
-                }
-            }
-            let value = match newer.next_if(|(newer, _)| newer[..] == *key.value()) {
-                Some((_, newer)) => newer,
-                None => Some(Bytes::copy_from_slice(value.value())),
-            };
-            if value.is_some_and(|value| !each(key.value(), value)) {
-                return Ok(());
-            }
-        }
-        for (key, value) in newer {
-            if value.is_some_and(|value| !each(&key, value)) {
-                break;
-            }
-        }
-        Ok(())
+        let (newer, older) = self.shared.tables.read().between(from, to);
+        merge::merge(newer, &older, from, to, &mut |key, stored| {
+            // It may have been removed since.
+            let value = self.shared.load(key, Some(stored))?;
+            Ok(value.is_none_or(|value| each(key, value)))
+        })
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), Error> {
+    fn write(&self, batch: Batch) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut writer = self.shared.writer.lock();
-        if self.shared.tables.read().bytes > self.max_memory {
-            self.rotate(&mut writer)?;
+        let shared = &self.shared;
+        let mut writer = shared.writer.lock();
+        let is_full = shared.tables.read().bytes > shared.max_memory
+            || writer.large_bytes > LARGE_SHARE * shared.max_memory as u64;
+        let due = if is_full { Some(self.rotate(&mut writer)?) } else { None };
+        shared.append(&mut writer, batch)?;
+        drop(writer);
+        match due {
+            Some(due) if self.thread.is_none() => {
+                shared.bring_in(due)?;
+                shared.move_out(due)
+            }
+            _ => Ok(()),
         }
-        writer.log.append(&log::record(writer.number, batch)?)?;
-        let mut tables = self.shared.tables.write();
-        for (key, value) in batch {
-            tables.insert(key.clone(), value.clone());
-        }
-        Ok(())
     }
 
     fn sync(&self) -> Result<(), Error> {
         // Writes go on meanwhile; those before a new log was begun are synchronised already.
-        let log = self.shared.writer.lock().log.clone();
+        let (log, large) = {
+            let writer = self.shared.writer.lock();
+            (writer.log.clone(), writer.large.as_ref().and_then(Current::unsynced))
+        };
+        if let Some(large) = large {
+            large.sync()?;
+        }
         Ok(log.sync()?)
     }
 }
 
-/// Makes the tables of a new B-tree, so that they can be read.
-pub(crate) fn initialise(database: &Database) -> Result<(), Error> {
-    let transaction = database.begin_write().map_err(failed)?;
-    transaction.open_table(TABLE).map_err(failed)?;
-    transaction.open_table(BELOW).map_err(failed)?;
-    transaction.commit().map_err(failed)
+fn damaged(what: &str) -> Error {
+    Error::Corrupt(what.into())
 }
 
 fn failed(error: impl Into<redb::Error>) -> Error {
