@@ -159,10 +159,26 @@ fn verified(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Opti
 /// group but for a component of order 2, libsodium before 1.0.21 computes a secret nevertheless (CVE-2025-69277); no key pair
 /// has such a public key.
 pub fn dh(keys: &KeyPair, remote: &[u8; 32]) -> Result<[u8; 32], CryptoError> {
-    let point = canonical_point(remote).ok_or(CryptoError::InvalidPublicKey)?;
-    // The one point of small order that is torsion free is the identity.
-    if point.is_small_order() || !point.is_torsion_free() {
-        return Err(CryptoError::InvalidPublicKey);
+    Ok(GroupPoint::new(remote)?.dh(keys))
+}
+
+/// A public key that [`dh`] accepts. To find that out costs as much as the secret itself, so who agrees on several secrets with
+/// one key does it once.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupPoint(EdwardsPoint);
+
+impl GroupPoint {
+    pub(crate) fn new(public_key: &[u8; 32]) -> Result<Self, CryptoError> {
+        let point = canonical_point(public_key).ok_or(CryptoError::InvalidPublicKey)?;
+        // The one point of small order that is torsion free is the identity.
+        if point.is_small_order() || !point.is_torsion_free() {
+            return Err(CryptoError::InvalidPublicKey);
+        }
+        Ok(Self(point))
     }
-    Ok(point.mul_clamped(keys.scalar).compress().to_bytes())
+
+    /// See [`dh`].
+    pub(crate) fn dh(&self, keys: &KeyPair) -> [u8; 32] {
+        self.0.mul_clamped(keys.scalar).compress().to_bytes()
+    }
 }

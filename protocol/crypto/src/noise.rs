@@ -10,7 +10,8 @@ use std::fmt;
 use zeroize::Zeroize;
 
 use crate::chacha::{self, MAC_BYTES};
-use crate::{CryptoError, KeyPair, dh, hash512};
+use crate::key_pair::GroupPoint;
+use crate::{CryptoError, KeyPair, hash512};
 
 /// The longest handshake message, by the Noise specification.
 pub const MAX_MESSAGE_BYTES: usize = 65_535;
@@ -104,8 +105,29 @@ pub struct Handshake {
     symmetric: SymmetricState,
     local_static: KeyPair,
     local_ephemeral: Option<KeyPair>,
-    remote_static: Option<[u8; 32]>,
-    remote_ephemeral: Option<[u8; 32]>,
+    remote_static: Option<RemoteKey>,
+    remote_ephemeral: Option<RemoteKey>,
+}
+
+/// A key of the other side. Two secrets are agreed on with each; the first has it checked.
+#[derive(Clone)]
+struct RemoteKey {
+    bytes: [u8; 32],
+    checked: Option<GroupPoint>,
+}
+
+impl RemoteKey {
+    fn new(bytes: [u8; 32]) -> Self {
+        Self { bytes, checked: None }
+    }
+
+    fn dh(&mut self, keys: &KeyPair) -> Result<[u8; 32], CryptoError> {
+        let point = match self.checked {
+            Some(point) => point,
+            None => *self.checked.insert(GroupPoint::new(&self.bytes)?),
+        };
+        Ok(point.dh(keys))
+    }
 }
 
 impl Handshake {
@@ -138,7 +160,7 @@ impl Handshake {
             symmetric,
             local_static,
             local_ephemeral: None,
-            remote_static,
+            remote_static: remote_static.map(RemoteKey::new),
             remote_ephemeral: None,
         }
     }
@@ -190,14 +212,15 @@ impl Handshake {
                         let (key, after) = rest.split_first_chunk().ok_or(CryptoError::MessageTooShort)?;
                         rest = after;
                         handshake.symmetric.mix_hash(key);
-                        handshake.remote_ephemeral = Some(*key);
+                        handshake.remote_ephemeral = Some(RemoteKey::new(*key));
                     }
                     Token::S => {
                         let length = 32 + if handshake.symmetric.key.is_some() { MAC_BYTES } else { 0 };
                         let (sealed, after) = rest.split_at_checked(length).ok_or(CryptoError::MessageTooShort)?;
                         rest = after;
                         let key = handshake.symmetric.decrypt_and_hash(sealed)?;
-                        handshake.remote_static = Some(key.try_into().map_err(|_| CryptoError::MessageTooShort)?);
+                        let key = key.try_into().map_err(|_| CryptoError::MessageTooShort)?;
+                        handshake.remote_static = Some(RemoteKey::new(key));
                     }
                     _ => handshake.mix_shared_secret(token)?,
                 }
@@ -213,12 +236,12 @@ impl Handshake {
 
     /// The other side's static key, once it is known. It is proven only by the end of the handshake.
     pub fn remote_public_key(&self) -> Option<&[u8; 32]> {
-        self.remote_static.as_ref()
+        self.remote_static.as_ref().map(|key| &key.bytes)
     }
 
     /// The keys of the connection. An error before [`is_complete`](Self::is_complete).
     pub fn finish(self) -> Result<Session, CryptoError> {
-        let (true, Some(remote_public_key)) = (self.is_complete(), self.remote_static) else {
+        let (true, Some(remote_public_key)) = (self.is_complete(), self.remote_public_key().copied()) else {
             return Err(CryptoError::OutOfTurn);
         };
         let (mut first, mut second) = hkdf(&self.symmetric.chaining_key, &[]);
@@ -252,9 +275,9 @@ impl Handshake {
             _ => (false, false),
         };
         let local = if local_is_static { Some(&self.local_static) } else { self.local_ephemeral.as_ref() };
-        let remote = if remote_is_static { self.remote_static } else { self.remote_ephemeral };
+        let remote = if remote_is_static { &mut self.remote_static } else { &mut self.remote_ephemeral };
         let local = local.ok_or(CryptoError::OutOfTurn)?;
-        let mut secret = dh(local, &remote.ok_or(CryptoError::RemoteKeyRequired)?)?;
+        let mut secret = remote.as_mut().ok_or(CryptoError::RemoteKeyRequired)?.dh(local)?;
         self.symmetric.mix_key(&secret);
         secret.zeroize();
         Ok(())

@@ -1,5 +1,6 @@
 //! What of Ed25519 is accepted is what libsodium accepts, adversarial keys and signatures included.
 
+use crypto::noise::{Handshake, Pattern};
 use crypto::{CryptoError, KeyPair, dh, verify};
 use serde_json::Value;
 use testing::{hex, unhex};
@@ -35,5 +36,23 @@ fn vector_shared_secrets_are_those_of_libsodium() {
             Some(expected) => assert_eq!(secret.map(|secret| hex(&secret)).as_deref(), Ok(expected), "{case}"),
             None => assert_eq!(secret, Err(CryptoError::InvalidPublicKey), "{case}"),
         }
+    }
+}
+
+#[test]
+fn vector_keys_without_a_shared_secret_end_a_handshake() {
+    let rules = rules();
+    for case in rules["dh"].as_array().expect("cases") {
+        let (keys, remote) = (KeyPair::from_seed(&bytes(&case["seed"])), bytes(&case["publicKey"]));
+        let expected = if case["secret"].is_null() { Some(CryptoError::InvalidPublicKey) } else { None };
+
+        // As the static key of the one that is called.
+        let mut initiator = Handshake::new(Pattern::IK, true, keys.clone(), Some(remote), b"");
+        assert_eq!(initiator.send(b"").err(), expected, "{case}");
+
+        // As the ephemeral key of the one that calls.
+        let mut responder = Handshake::new(Pattern::XX, false, keys, None, b"");
+        responder.recv(&remote).expect("a key is looked at when it is used");
+        assert_eq!(responder.send(b"").err(), expected, "{case}");
     }
 }
