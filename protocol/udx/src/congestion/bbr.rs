@@ -18,11 +18,18 @@ const CWND_GAIN: f64 = 2.0;
 const PROBE_GAINS: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 /// Where the cycle is entered: as in libudx, not at random.
 const FIRST_PHASE: usize = 4;
-const INITIAL_CWND: usize = 10;
+/// As QUIC stacks begin; libudx and TCP begin with 10, and need two round trips more.
+const INITIAL_CWND: usize = 32;
+/// What a round trip must exceed the smallest by to show a queue: an eighth of it, within these bounds (RFC 9406). The flood of the
+/// first rounds makes queues that mean nothing.
+const LEAST_QUEUE: Micros = 4_000;
+const MOST_QUEUE: Micros = 16_000;
+const FIRST_ROUNDS: u64 = 3;
+const QUEUED: u32 = 8;
 const MIN_CWND: usize = 4;
-/// The cap leaves a quarter more than the path holds, so that loss of up to a fifth that has nothing to do with us does not
-/// shrink the estimate of the bandwidth.
-const CAP_FLOOR_GAIN: f64 = 1.25;
+/// The cap leaves a tenth more than the path holds, so that loss that has nothing to do with us does not shrink the estimate of the
+/// bandwidth.
+const CAP_FLOOR_GAIN: f64 = 1.1;
 /// The window of the bandwidth filter, in round trips.
 const BW_ROUNDS: u64 = 10;
 const MIN_RTT_WINDOW: Micros = 10_000_000;
@@ -105,9 +112,10 @@ pub(crate) struct Bbr {
 
     idle_restart: bool,
     recovery: Recovery,
-    conservation: bool,
 
     cap: Cap,
+    /// Measurements in a row that show a queue.
+    queued: u32,
 
     extra_acked: [f64; 2],
     extra_slot: usize,
@@ -142,8 +150,8 @@ impl Bbr {
             probe_rtt_round_done: false,
             idle_restart: false,
             recovery: Recovery::Open,
-            conservation: false,
             cap: Cap::default(),
+            queued: 0,
             extra_acked: [0.0; 2],
             extra_slot: 0,
             extra_rounds: 0,
@@ -199,6 +207,7 @@ impl Bbr {
         self.check_full_pipe(event);
         self.check_drain(event);
         self.update_min_rtt(event);
+        self.watch_queue(event);
         self.update_gains();
         self.set_rate(self.pacing_gain);
         self.update_cwnd(event);
@@ -216,7 +225,6 @@ impl Bbr {
             self.rounds += 1;
             self.round_at = event.now;
             self.round_start = true;
-            self.conservation = false;
         }
         // A shorter interval than the path's round trip means compressed acknowledgements.
         if sample.interval < self.min_rtt.unwrap_or(1) {
@@ -287,6 +295,18 @@ impl Bbr {
         }
         self.full_bw_count += 1;
         self.full_bw_reached = self.full_bw_count >= FULL_BW_ROUNDS;
+    }
+
+    /// The start also ends when round trips in a row show a queue of ours. Waiting until the rate stops growing, or for the loss,
+    /// is one more doubling: as many packets lost as the path holds.
+    fn watch_queue(&mut self, event: &AckEvent) {
+        let (Some(rtt), Some(min)) = (event.rtt, self.min_rtt) else { return };
+        let queue = rtt.saturating_sub(min) > (min / 8).clamp(LEAST_QUEUE, MOST_QUEUE);
+        self.queued = if queue { self.queued + 1 } else { 0 };
+        if self.mode == Mode::Startup && self.rounds >= FIRST_ROUNDS && self.queued >= QUEUED {
+            self.full_bw_reached = true;
+            self.mode = Mode::Drain;
+        }
     }
 
     fn check_drain(&mut self, event: &AckEvent) {
@@ -388,25 +408,20 @@ impl Bbr {
             self.cwnd = self.cwnd.saturating_sub(event.lost).max(1);
         }
         let before = std::mem::replace(&mut self.recovery, event.recovery);
-        if event.recovery == Recovery::Fast && before != Recovery::Fast {
-            self.conservation = true;
-            self.next_round_delivered = event.delivered;
-            self.cwnd = event.in_flight + acked;
-        } else if event.recovery == Recovery::Open && before != Recovery::Open {
+        if event.recovery == Recovery::Open && before != Recovery::Open {
             self.cwnd = self.cwnd.max(self.prior_cwnd);
-            self.conservation = false;
         }
-        if self.conservation {
-            self.cwnd = self.cwnd.max(event.in_flight + acked);
-        } else {
-            let mut target = self.bdp(self.cwnd_gain);
-            if self.full_bw_reached {
-                let extra = self.extra_acked[0].max(self.extra_acked[1]);
-                target += extra.min(self.bw.get() * EXTRA_ACKED_TIME) as usize;
-                self.cwnd = (self.cwnd + acked).min(target);
-            } else if self.cwnd < target || event.delivered < INITIAL_CWND as u64 {
-                self.cwnd += acked;
-            }
+        let mut target = self.bdp(self.cwnd_gain);
+        if self.full_bw_reached {
+            let extra = self.extra_acked[0].max(self.extra_acked[1]);
+            target += extra.min(self.bw.get() * EXTRA_ACKED_TIME) as usize;
+            self.cwnd = (self.cwnd + acked).min(target);
+        } else if self.cwnd < target || event.delivered < INITIAL_CWND as u64 {
+            self.cwnd += acked;
+        }
+        if self.full_bw_reached && event.recovery != Recovery::Timeout {
+            // Random loss is no reason to send less than the path carries; the cap answers to loss of our doing.
+            self.cwnd = self.cwnd.max(self.bdp(1.0));
         }
         self.cwnd = self.cwnd.max(MIN_CWND);
     }

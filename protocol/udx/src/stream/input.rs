@@ -54,7 +54,9 @@ impl StreamState {
         if ack > self.out.next() {
             return;
         }
-        self.update_peer_window(ack, seq, header.window);
+        if ack >= self.out.una() {
+            self.peer_window.update(ack, seq, header.window);
+        }
         self.receive_ack(now, ack, extension);
     }
 
@@ -79,16 +81,6 @@ impl StreamState {
         self.messages_in.push_back(Bytes::copy_from_slice(payload));
     }
 
-    /// The newest statement about the window wins: newest by its acknowledgement, then by its packet number. (TCP looks
-    /// at the packet number first; here a single forged packet with a high number would silence all that follow.)
-    fn update_peer_window(&mut self, ack: u64, seq: u64, window: u32) {
-        if ack < self.out.una() || (ack, seq) < self.window_from {
-            return;
-        }
-        self.window_from = (ack, seq);
-        self.peer_window = window;
-    }
-
     fn receive_ack(&mut self, now: Micros, ack: u64, extension: &[u8]) {
         if ack > self.out.una() {
             let Self { out, rack, rtt, rate, mtu, batch, paths, .. } = self;
@@ -109,9 +101,8 @@ impl StreamState {
             }
             self.forget_old_paths();
         }
-        if extension.is_empty() {
-            return;
-        }
+        let blocks = packet::sack_blocks(extension).count();
+        self.rack.on_report(blocks, self.out.una());
         for block in packet::sack_blocks(extension) {
             let Some(range) = self.valid_block(&block) else {
                 self.stats.packets_dropped += 1;

@@ -3,6 +3,7 @@
 use super::Micros;
 use super::send::{Outbox, Place, Sent};
 use crate::congestion::Recovery;
+use crate::packet::MAX_SACK_BLOCKS;
 
 /// Out-of-order acknowledgements that make waiting for reordering pointless, while none was seen.
 const SACKS_WITHOUT_WAIT: u64 = 3;
@@ -18,6 +19,8 @@ pub(super) struct Rack {
     rtt: Micros,
     /// One above the highest number that arrived.
     highest: u64,
+    /// The last report of packets out of order was full: of what is above `highest` it says nothing.
+    cut: bool,
     reordering: bool,
     reorder_steps: u64,
 }
@@ -40,6 +43,13 @@ impl Rack {
         if self.newest.is_none_or(|newest| (packet.sent_at, seq) > newest) {
             self.newest = Some((packet.sent_at, seq));
             self.rtt = rtt;
+        }
+    }
+
+    /// The peer listed this many ranges of packets out of order; `una` is the oldest packet that it misses.
+    pub(super) fn on_report(&mut self, blocks: usize, una: u64) {
+        if blocks > 0 || una >= self.highest {
+            self.cut = blocks >= MAX_SACK_BLOCKS;
         }
     }
 
@@ -67,6 +77,9 @@ impl Rack {
         let mut again = None;
         for seq in out.holes() {
             let Some(packet) = out.get(seq) else { break };
+            if self.cut && seq >= self.highest {
+                break;
+            }
             let older = (packet.sent_at, seq) < newest;
             if !older && !packet.retransmitted {
                 // Packets above were first sent even later, and any repetition of them later still.

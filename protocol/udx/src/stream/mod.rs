@@ -25,16 +25,18 @@ mod recv;
 mod rtt;
 mod send;
 mod timeout;
+mod window;
 
 pub use mtu::{BASE_MTU, MAX_MTU};
 pub use output::Transmit;
-pub use recv::RECEIVE_WINDOW;
+pub use window::RECEIVE_WINDOW;
 
 use loss::Rack;
 use mtu::MtuSearch;
 use recv::Inbox;
 use rtt::Rtt;
 use send::Outbox;
+use window::PeerWindow;
 
 /// Microseconds since the stream was created.
 pub(crate) type Micros = u64;
@@ -55,9 +57,6 @@ const MAX_PATHS: usize = 4;
 const LINGER: Micros = 8_000_000;
 /// Answers that a destroyed stream gives while it lingers.
 const LINGER_ANSWERS: u8 = 16;
-/// What the JavaScript side may advertise and what we assume before we hear anything.
-const INITIAL_PEER_WINDOW: u32 = RECEIVE_WINDOW as u32;
-
 /// What a new stream is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamConfig {
@@ -182,9 +181,7 @@ pub struct StreamState {
     out: Outbox,
     end: End,
     push: bool,
-    peer_window: u32,
-    /// The packet that the peer's window was taken from: its acknowledgement and its number.
-    window_from: (u64, u64),
+    peer_window: PeerWindow,
     messages_out: VecDeque<Bytes>,
 
     inbox: Inbox,
@@ -240,8 +237,7 @@ impl StreamState {
             out: Outbox::new(first),
             end: End::Open,
             push: false,
-            peer_window: INITIAL_PEER_WINDOW,
-            window_from: (first, 0),
+            peer_window: PeerWindow::new(first),
             messages_out: VecDeque::new(),
             inbox: Inbox::new(expected),
             ack_owed: false,
@@ -356,7 +352,7 @@ impl StreamState {
         if self.life != Life::Open || self.end != End::Open {
             return false;
         }
-        let room = self.write_limit().saturating_sub(self.out.buffered());
+        let room = self.write_limit().saturating_sub(self.out.unsent());
         if room == 0 {
             return data.is_empty();
         }
@@ -369,12 +365,17 @@ impl StreamState {
     pub fn write_ready(&self) -> bool {
         self.life != Life::Open
             || self.end != End::Open
-            || self.out.buffered() + WRITE_WAKE.min(self.write_limit() / 4) <= self.write_limit()
+            || self.out.unsent() + WRITE_WAKE.min(self.write_limit() / 4) <= self.write_limit()
     }
 
     fn write_limit(&self) -> usize {
-        let window = self.bbr.cwnd() * self.max_payload();
-        WRITE_BUFFER + window.min(self.peer_window as usize)
+        let window = self.bbr.cwnd().saturating_sub(self.out.in_flight()) * self.max_payload();
+        WRITE_BUFFER + window.min(self.peer_room())
+    }
+
+    /// New bytes that the peer takes now.
+    fn peer_room(&self) -> usize {
+        self.peer_window.room(self.out.unacked(), self.out.sacked_bytes())
     }
 
     /// Bytes written that were never sent.
@@ -424,8 +425,7 @@ impl StreamState {
 
     /// A window that had closed by more than half is announced when it opened again.
     fn after_read(&mut self) {
-        let half = (RECEIVE_WINDOW / 2) as u32;
-        if self.advertised < half && self.inbox.window() >= half && !self.inbox.ended() {
+        if window::reopened(self.advertised, self.inbox.window()) && !self.inbox.ended() {
             self.ack_owed = true;
         }
     }
@@ -563,7 +563,7 @@ impl StreamState {
             congestion_window: self.bbr.cwnd(),
             in_flight: self.out.in_flight(),
             bandwidth: (self.bbr.bandwidth() * 1e6 * self.max_payload() as f64) as u64,
-            peer_window: self.peer_window,
+            peer_window: self.peer_window.get(),
             ..self.stats
         }
     }

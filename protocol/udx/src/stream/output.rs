@@ -216,7 +216,7 @@ impl StreamState {
             return None;
         }
         let len = self.out.unsent().min(self.max_payload());
-        let window = (self.peer_window as usize).saturating_sub(self.out.unacked());
+        let window = self.peer_room();
         if len <= window {
             return Some(len);
         }

@@ -5,19 +5,15 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::window;
 use crate::blocks;
 use crate::packet::flags;
 
-/// Bytes that the reader may leave unread before the peer is told to stop: the window of libudx.
-pub const RECEIVE_WINDOW: usize = 4 << 20;
-/// What may arrive beyond the window. A JavaScript peer probes a closed window with new data packets and gives up when
-/// they are refused for 13 seconds, so that they are taken. At the limit packets are dropped as if lost.
-const WINDOW_SLACK: usize = 4 << 20;
 /// Packets further ahead of the expected one are dropped: more than any window of full packets, half of what fits the
 /// senders' SACK scan.
 pub(super) const MAX_AHEAD: u64 = 32_768;
 /// What a packet out of order costs beyond its bytes.
-const HELD_OVERHEAD: usize = 96;
+pub(super) const HELD_OVERHEAD: usize = 96;
 /// Smallest and largest block in which ordered bytes are collected.
 const MIN_CHUNK: usize = 2 << 10;
 const MAX_CHUNK: usize = 256 << 10;
@@ -91,7 +87,7 @@ impl Inbox {
 
     /// The window to advertise: what the reader left free.
     pub(super) fn window(&self) -> u32 {
-        RECEIVE_WINDOW.saturating_sub(self.unread) as u32
+        window::advertised(self.unread)
     }
 
     pub(super) fn has_held(&self) -> bool {
@@ -108,7 +104,7 @@ impl Inbox {
         if seq < self.next || self.ended {
             return Insert::Duplicate;
         }
-        if seq - self.next >= MAX_AHEAD || self.memory() + payload.len() > RECEIVE_WINDOW + WINDOW_SLACK {
+        if seq - self.next >= MAX_AHEAD || !window::takes(self.memory(), payload.len()) {
             return Insert::Refused;
         }
         if seq == self.next {
@@ -259,6 +255,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use super::super::window::{RECEIVE_WINDOW, WINDOW_SLACK};
     use super::*;
     use proptest::prelude::*;
 

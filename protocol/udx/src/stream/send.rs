@@ -90,6 +90,7 @@ pub(super) struct Outbox {
     in_flight: usize,
     /// Ranges of packets acknowledged out of order; sorted, disjoint, not touching.
     sacked: Vec<Range<u64>>,
+    sacked_bytes: usize,
     /// Numbers of lost packets in the order of detection; stale entries are skipped.
     lost: VecDeque<u64>,
     lost_count: usize,
@@ -106,6 +107,7 @@ impl Outbox {
             una: first,
             in_flight: 0,
             sacked: Vec::new(),
+            sacked_bytes: 0,
             lost: VecDeque::new(),
             lost_count: 0,
         }
@@ -155,6 +157,11 @@ impl Outbox {
     /// Bytes sent and not acknowledged in order.
     pub(super) fn unacked(&self) -> usize {
         (self.sent - self.acked) as usize
+    }
+
+    /// Bytes acknowledged out of order.
+    pub(super) fn sacked_bytes(&self) -> usize {
+        self.sacked_bytes
     }
 
     /// Takes bytes to send.
@@ -287,7 +294,7 @@ impl Outbox {
             match packet.place {
                 Place::InFlight => self.in_flight -= 1,
                 Place::Lost => self.lost_count -= 1,
-                Place::Sacked => {}
+                Place::Sacked => self.sacked_bytes -= usize::from(packet.len),
             }
             if packet.place != Place::Sacked {
                 delivered(self.una, &packet);
@@ -354,6 +361,7 @@ impl Outbox {
             Place::Lost => self.lost_count -= 1,
             Place::Sacked => return,
         }
+        self.sacked_bytes += usize::from(copy.len);
         delivered(seq, &copy);
     }
 
@@ -430,6 +438,8 @@ mod tests {
                 prop_assert_eq!(places(Place::InFlight), out.in_flight());
                 prop_assert_eq!(places(Place::Lost), out.lost_count());
                 prop_assert_eq!(places(Place::Sacked) as u64, out.sacked_count());
+                let sacked = out.packets.iter().filter(|packet| packet.place == Place::Sacked);
+                prop_assert_eq!(sacked.map(|packet| usize::from(packet.len)).sum::<usize>(), out.sacked_bytes());
                 let holes: Vec<u64> = out.holes().collect();
                 let open: Vec<u64> = (out.una()..out.next()).filter(|&seq| out.get(seq).unwrap().place != Place::Sacked).collect();
                 prop_assert_eq!(holes, open);

@@ -136,7 +136,7 @@ impl StreamState {
     /// A closed window is probed while nothing else would bring an answer.
     pub(super) fn check_window_probe(&mut self, now: Micros) {
         let waiting = self.out.unsent() > 0 || self.end == super::End::Queued;
-        let closed = self.peer_window == 0 && self.out.outstanding() == 0 && waiting;
+        let closed = self.peer_window.get() == 0 && self.out.outstanding() == 0 && waiting;
         if !closed {
             self.probe_at = None;
         } else if self.probe_at.is_none() {

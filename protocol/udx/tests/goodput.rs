@@ -1,0 +1,49 @@
+//! Goodput through bad links in virtual time: shares of what the link carries, and what is repeated for it.
+
+mod common;
+
+use common::{Pair, millis, pair, send};
+use tokio::time::Instant;
+use udx::network::sim::Link;
+
+const LINK: u64 = 12_500_000;
+
+/// Means of four seeds: the share of the link's rate, and repeated packets by packets sent.
+async fn through(delay: u64, loss: f64, total: usize) -> (f64, f64) {
+    let (mut share, mut repeats) = (0.0, 0.0);
+    for seed in 0..4 {
+        let link = Link { delay: millis(delay), loss, rate: Some(LINK), ..Link::default() };
+        let Pair { a, b, .. } = pair(seed, link, (0, 0));
+        let start = Instant::now();
+        let read = async {
+            let mut read = 0;
+            while read < total {
+                read += b.read_chunk().await.unwrap().unwrap().len();
+            }
+            start.elapsed().as_secs_f64()
+        };
+        let (sent, took) = tokio::join!(send(&a, total, 65_536), read);
+        sent.unwrap();
+        let stats = a.stats();
+        share += total as f64 / took / LINK as f64 / 4.0;
+        repeats += stats.retransmits as f64 / stats.packets_sent as f64 / 4.0;
+    }
+    (share, repeats)
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_loss_leaves_most_of_a_long_link() {
+    let (share, repeats) = through(50, 0.01, 24 << 20).await;
+    assert!(share > 0.62 && repeats < 0.08, "{share} {repeats}");
+    let (share, repeats) = through(10, 0.02, 24 << 20).await;
+    assert!(share > 0.87 && repeats < 0.05, "{share} {repeats}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_clean_link_is_filled_soon() {
+    let (share, repeats) = through(50, 0.0, 24 << 20).await;
+    assert!(share > 0.70 && repeats < 0.08, "{share} {repeats}");
+    // Nearly all of it is the start: ten round trips were 0.20.
+    let (share, repeats) = through(50, 0.0, 2 << 20).await;
+    assert!(share > 0.23 && repeats < 0.01, "{share} {repeats}");
+}
