@@ -2,7 +2,7 @@
 //!
 //! The model of the path is two numbers: the largest delivery rate of the last ten round trips, and the smallest round
 //! trip time of the last ten seconds. What is in flight is held near their product, and packets are paced at the rate.
-//! Parameters are those of libudx, so that flows of both kinds share a link fairly.
+//! Parameters in the steady state are those of libudx, so that flows of both kinds share a link fairly; the start is our own.
 //!
 //! What version 1 and libudx do not have is an answer to loss: they keep two and more products in flight whatever is dropped,
 //! and a receiver whose socket buffer holds less loses a fifth of the packets forever. As in version 2, a round that lost
