@@ -90,6 +90,8 @@ struct DiskState {
     removed: BTreeMap<String, SimFile>,
     operations: u64,
     cut: u64,
+    /// Operations that a full disk makes in part, and says so.
+    full: std::ops::Range<u64>,
 }
 
 impl std::fmt::Debug for DiskState {
@@ -105,8 +107,20 @@ impl SimDisk {
             (name, SimFile { synced: bytes.clone(), now: bytes, pending: Vec::new() })
         };
         let files = files.into_iter().map(file).collect();
-        let state = DiskState { files, removed: BTreeMap::new(), operations: 0, cut };
+        let state = DiskState { files, removed: BTreeMap::new(), operations: 0, cut, full: 0..0 };
         Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// As another process finds it after one that was killed: with all that was written, synchronised or not.
+    pub(super) fn restarted(disk: &Self) -> Arc<Self> {
+        let files = disk.state.lock().files.clone();
+        let state = DiskState { files, removed: BTreeMap::new(), operations: 0, cut: u64::MAX, full: 0..0 };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// Has no space left for these operations.
+    pub(super) fn be_full(&self, operations: std::ops::Range<u64>) {
+        self.state.lock().full = operations;
     }
 
     pub(super) fn operations(&self) -> u64 {
@@ -189,7 +203,16 @@ struct SimData(Arc<SimDisk>, String);
 
 impl DataFile for SimData {
     fn append(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
-        self.0.change(&self.1, |file| file.write(file.now.len() as u64, &[header, body].concat()))
+        let mut bytes = [header, body].concat();
+        let is_full = {
+            let state = self.0.state.lock();
+            state.full.contains(&state.operations)
+        };
+        if is_full {
+            bytes.truncate(bytes.len() / 2);
+        }
+        self.0.change(&self.1, |file| file.write(file.now.len() as u64, &bytes))?;
+        if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {

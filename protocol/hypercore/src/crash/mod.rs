@@ -83,6 +83,69 @@ fn a_store_that_was_killed_has_all_that_was_written() {
     }
 }
 
+/// One core with a block of each size that is stored in a way of its own.
+fn append(store: &Store, number: u8) -> Result<(), crate::Error> {
+    let key_pair = Some(crypto::KeyPair::from_seed(&[9; 32]));
+    let core = store.core(crate::CoreOptions { key_pair, ..crate::CoreOptions::default() })?;
+    core.append([vec![number; 10], vec![number; 2000]]).map(drop)
+}
+
+fn length(store: &Store) -> u64 {
+    let key_pair = Some(crypto::KeyPair::from_seed(&[9; 32]));
+    let core = store.core(crate::CoreOptions { key_pair, ..crate::CoreOptions::default() }).expect("a core");
+    for index in 0..core.length() {
+        let block = core.get(index).expect("readable").expect("there");
+        assert!(block.iter().all(|byte| u64::from(*byte) == index / 2), "block {index}");
+    }
+    assert!(store.check(|_| ()).expect("readable").is_whole());
+    core.length()
+}
+
+#[test]
+fn what_a_killed_process_left_is_durable_with_what_comes_behind_it() {
+    let disk = SimDisk::new(Vec::new(), u64::MAX);
+    let store = open(&disk).expect("opens");
+    append(&store, 0).expect("appends");
+    // The process dies, the machine does not, and the next process is as good as its word.
+    let disk = SimDisk::restarted(&disk);
+    let store = open(&disk).expect("opens again");
+    append(&store, 1).expect("appends");
+    store.synchronise().expect("synchronises");
+    let disk = SimDisk::new(disk.after_crash(1, Loss::Everything), u64::MAX);
+    assert_eq!(length(&open(&disk).expect("opens")), 4);
+}
+
+#[test]
+fn a_store_that_met_a_full_disk_opens_again_and_goes_on() {
+    let before = {
+        let disk = SimDisk::new(Vec::new(), u64::MAX);
+        let store = open(&disk).expect("opens");
+        append(&store, 0).expect("appends");
+        disk.operations()
+    };
+    let mut refused = 0;
+    for at in before..before + 4 {
+        let disk = SimDisk::new(Vec::new(), u64::MAX);
+        let store = open(&disk).expect("opens");
+        append(&store, 0).expect("appends");
+        disk.be_full(at..at + 1);
+        let mut number = 1;
+        while number < 4 && append(&store, number).is_ok() {
+            number += 1;
+        }
+        refused += u32::from(number < 4);
+        drop(store);
+        let disk = SimDisk::restarted(&disk);
+        let store = open(&disk).expect("opens again");
+        assert_eq!(length(&store), 2 * u64::from(number), "full at {at}");
+        append(&store, number).expect("appends");
+        store.synchronise().expect("synchronises");
+        let disk = SimDisk::new(disk.after_crash(at, Loss::Everything), u64::MAX);
+        assert_eq!(length(&open(&disk).expect("opens")), 2 * u64::from(number) + 2, "full at {at}");
+    }
+    assert!(refused > 1, "{refused}");
+}
+
 #[test]
 fn the_durable_mode_is_as_strict() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::ops::Bound;
 
 use super::tree::{self, View};
-use super::{Change, Changes, Stored, Tables};
+use super::{Change, Changes, Each, Tables};
 use crate::Error;
 use crate::storage::Key;
 
@@ -24,13 +24,7 @@ impl Tables {
 type Newer = Peekable<btree_map::IntoIter<Key, Change>>;
 
 /// Calls `each` with the entries of `from..to` in ascending order, until it returns `false`.
-pub(super) fn merge(
-    newer: Changes,
-    older: &View,
-    from: &[u8],
-    to: &[u8],
-    each: &mut dyn FnMut(&[u8], Stored) -> Result<bool, Error>,
-) -> Result<(), Error> {
+pub(super) fn merge(newer: Changes, older: &View, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
     let mut newer: Newer = newer.into_iter().peekable();
     let mut goes_on = true;
     tree::scan(older, from, to, &mut |key, old| {

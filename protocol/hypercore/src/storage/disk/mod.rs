@@ -52,6 +52,9 @@ enum Stored {
     Large(Place),
 }
 
+/// Called with the entries of a range; ends it with `false`.
+type Each<'a> = dyn FnMut(&[u8], Stored) -> Result<bool, Error> + 'a;
+
 /// A new value, or none any more.
 type Change = Option<Stored>;
 
@@ -70,6 +73,10 @@ struct Tables {
 struct Writer {
     log: Arc<dyn DataFile>,
     number: u64,
+    /// Where the last record of the log ends.
+    length: u64,
+    /// Why nothing more can be written until the store is opened again.
+    failed: Option<Error>,
     large: Option<Current>,
     next_large: u64,
     /// What came to files of large values since the log was begun.
@@ -145,12 +152,21 @@ impl Disk {
                 directory.cut(Kind::Log, number, whole as u64)?;
             }
         }
+        // A process that died may have synchronised none of these files, and what is written from here on will be told with them.
+        let mut named: Vec<u64> =
+            tables.active.values().flatten().filter_map(Stored::place).map(|place| place.file).collect();
+        named.sort_unstable();
+        named.dedup();
+        for number in named {
+            directory.open(Kind::Large, number)?.sync()?;
+        }
         let number = logs.last().copied().unwrap_or(below);
         let log =
             if logs.is_empty() { directory.create(Kind::Log, number)? } else { directory.open(Kind::Log, number)? };
+        let length = log.length()?;
         let files = directory.list(Kind::Large)?;
         let next_large = files.last().map_or(0, |last| last + 1);
-        let writer = Mutex::new(Writer { log, number, large: None, next_large, large_bytes: 0 });
+        let writer = Mutex::new(Writer { log, number, length, failed: None, large: None, next_large, large_bytes: 0 });
         let shared = Shared {
             tables: RwLock::new(tables),
             directory,
@@ -167,6 +183,7 @@ impl Disk {
 
     /// Begins a new log, and lets what is in memory go to the B-tree.
     fn rotate(&self, writer: &mut Writer) -> Result<Due, Error> {
+        writer.usable()?;
         let shared = &self.shared;
         {
             let mut checkpoint = shared.checkpoint.lock();
@@ -178,12 +195,13 @@ impl Disk {
             }
         }
         // Nothing in the new log may survive what is lost of the old one.
-        if let Some(unsynced) = writer.large.as_ref().and_then(Current::unsynced) {
-            unsynced.sync()?;
-        }
-        writer.log.sync()?;
+        let synced = match writer.large.as_ref().and_then(Current::unsynced) {
+            Some(unsynced) => unsynced.sync(),
+            None => Ok(()),
+        };
+        writer.noting(synced.and_then(|()| Ok(writer.log.sync()?)))?;
         let number = writer.number + 1;
-        (writer.log, writer.number) = (shared.directory.create(Kind::Log, number)?, number);
+        (writer.log, writer.number, writer.length) = (shared.directory.create(Kind::Log, number)?, number, 0);
         writer.large_bytes = 0;
         writer.large = writer.large.take().filter(|file| file.length < FILE_SHARE * shared.max_memory as u64);
         let mut tables = shared.tables.write();
@@ -274,10 +292,8 @@ impl Shared {
     /// Removes files of large values that a crash has left without any that is live.
     fn remove_unused(&self, files: &[u64]) -> Result<(), Error> {
         let mut live = tree::live(&self.database)?;
-        for change in self.tables.read().active.values() {
-            if let Some(Stored::Large(place)) = change {
-                live.entry(place.file).or_default();
-            }
+        for place in self.tables.read().active.values().flatten().filter_map(Stored::place) {
+            live.entry(place.file).or_default();
         }
         for &number in files.iter().filter(|&number| !live.contains_key(number)) {
             self.reader.forget(number);
@@ -319,13 +335,22 @@ impl Shared {
             let change = match value {
                 Some(value) if value.len() > MAX_INLINE && page::is_packed(&key) => {
                     writer.large_bytes += value.len() as u64;
-                    Some(Stored::Large(self.current(writer)?.append(&key, &value)?))
+                    let place = self.current(writer)?.append(&key, &value);
+                    // What a full disk took of it stays behind; the next value goes to another file.
+                    writer.large = writer.large.take().filter(|_| place.is_ok());
+                    Some(Stored::Large(place?))
                 }
                 value => value.map(Stored::Inline),
             };
             changes.push((key, change));
         }
-        writer.log.append(&log::record(writer.number, &changes)?, &[])?;
+        let record = log::record(writer.number, &changes)?;
+        if let Err(error) = writer.log.append(&record, &[]) {
+            // What a full disk took of it would hide all that comes behind it.
+            writer.noting(self.directory.cut(Kind::Log, writer.number, writer.length).map_err(Error::from))?;
+            return Err(error.into());
+        }
+        writer.length += record.len() as u64;
         let mut tables = self.tables.write();
         for (key, change) in changes {
             tables.insert(key, change);
@@ -375,6 +400,31 @@ impl Shared {
     }
 }
 
+impl Writer {
+    /// Whether anything more can be written.
+    fn usable(&self) -> Result<(), Error> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Notes an error after which nobody knows what is on the disk: a second `fdatasync` may succeed though the first lost something.
+    fn noting(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if let Err(error) = &result {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+}
+
+impl Stored {
+    /// Where it is, unless it is here.
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Stored::Large(place) => Some(place),
+            Stored::Inline(_) => None,
+        }
+    }
+}
+
 impl Tables {
     fn insert(&mut self, key: Key, change: Change) {
         self.bytes += ENTRY_OVERHEAD + if let Some(Stored::Inline(value)) = &change { value.len() } else { 0 };
@@ -410,6 +460,7 @@ impl Backend for Disk {
         }
         let shared = &self.shared;
         let mut writer = shared.writer.lock();
+        writer.usable()?;
         let is_full = shared.tables.read().bytes > shared.max_memory
             || writer.large_bytes > LARGE_SHARE * shared.max_memory as u64;
         let due = if is_full { Some(self.rotate(&mut writer)?) } else { None };
@@ -428,12 +479,14 @@ impl Backend for Disk {
         // Writes go on meanwhile; those before a new log was begun are synchronised already.
         let (log, large) = {
             let writer = self.shared.writer.lock();
+            writer.usable()?;
             (writer.log.clone(), writer.large.as_ref().and_then(Current::unsynced))
         };
-        if let Some(large) = large {
-            large.sync()?;
+        let synced = large.map_or(Ok(()), |large| large.sync()).and_then(|()| Ok(log.sync()?));
+        if synced.is_err() {
+            return self.shared.writer.lock().noting(synced);
         }
-        Ok(log.sync()?)
+        Ok(())
     }
 }
 

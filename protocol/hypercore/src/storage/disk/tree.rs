@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
 use super::page::{self, Entries, Pages};
-use super::{Change, Changes, Stored, damaged, failed};
+use super::{Change, Changes, Each, Stored, damaged, failed};
 use crate::Error;
 use crate::storage::Key;
 
@@ -62,12 +62,7 @@ pub(super) fn get(view: &View, key: &[u8]) -> Result<Option<Stored>, Error> {
 }
 
 /// Calls `each` with the entries of `from..to` in ascending order, until it returns `false`.
-pub(super) fn scan(
-    view: &View,
-    from: &[u8],
-    to: &[u8],
-    each: &mut dyn FnMut(&[u8], Stored) -> Result<bool, Error>,
-) -> Result<(), Error> {
+pub(super) fn scan(view: &View, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
     if !page::is_packed(from) {
         for entry in view.range(from..to).map_err(failed)? {
             let (key, value) = entry.map_err(failed)?;
