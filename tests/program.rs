@@ -1,16 +1,16 @@
 //! The program from outside: what it prints, and the code it ends with.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use intercom::identity::{Identity, unlocked};
 use tempfile::TempDir;
 
-/// Where a store has its key.
-const KEY_FILE: &str = "db/keypair.json";
+use common::{KEY_FILE, give_sample_key};
 
 struct Place(TempDir);
 
@@ -37,13 +37,7 @@ impl Place {
 
     /// A store with the sample key, unlocked, so that no test waits for a key to be stretched.
     fn with_key(self, store: &str) -> Place {
-        let key = self.path().join("stores").join(store).join(KEY_FILE);
-        fs::create_dir_all(key.parent().expect("a folder")).expect("writable");
-        let content = testing::vector_bytes("app/keypair.sample.json");
-        fs::write(&key, &content).expect("writable");
-        let words = format!("{}art", "abandon ".repeat(23));
-        let identity = Identity::from_mnemonic(&words, None).expect("valid words");
-        unlocked::write(&key, &content, &identity).expect("writable");
+        give_sample_key(&self.path().join("stores").join(store));
         self
     }
 }

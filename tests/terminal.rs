@@ -2,6 +2,8 @@
 
 #![cfg(unix)]
 
+mod common;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
@@ -13,11 +15,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use intercom::identity::{Identity, unlocked};
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
+
+use common::give_sample_key;
 
 /// Only so that a test that hangs says what was on the screen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,14 +35,7 @@ fn size(n: u16) -> NonZeroU16 {
 /// A store with the sample key.
 fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
-    let key = place.path().join("stores/peer/db/keypair.json");
-    fs::create_dir_all(key.parent().expect("a folder")).expect("writable");
-    let content = testing::vector_bytes("app/keypair.sample.json");
-    fs::write(&key, &content).expect("writable");
-    // Unlocked, so that no test waits for a key to be stretched.
-    let words = format!("{}art", "abandon ".repeat(23));
-    let identity = Identity::from_mnemonic(&words, None).expect("valid words");
-    unlocked::write(&key, &content, &identity).expect("writable");
+    give_sample_key(&place.path().join("stores/peer"));
     place
 }
 

@@ -168,8 +168,28 @@ const SESSIONS = [
   { name: 'prefix', seed: 7, count: 100, kinds: POLICY, flags: [...base, '--sidechannel-invite-prefixes', 'tr', '--sidechannel-inviter-keys', OTHER, '--sidechannels', 'r2', '--sidechannel-max-bytes', '700'] }
 ]
 
+const LINES = [
+  '/get', '/get --key admin', '/get --key currentTime --confirmed true', '/get --key x --confirmed false', '/msb', '/tx', '/tx --command read_timer',
+  '/tx --command something --sim 1', '/tx --command {"op":"read_key","key":"a"}', '/help', '/sc_stats', '/sc_join --channel plain', '/sc_stats',
+  '/post --message hi', '/set_nick --nick me', '/add_admin --address x', '/add_writer --key x', '/deploy_subnet', '/print --text "the end"'
+]
+
+/** What is put live only, in this order: the planes that are not here, help, and what a peer says of itself. */
+const LIVE = [
+  {
+    name: 'planes and itself',
+    seed: 100,
+    flags: [...base, '--sidechannels', 'r2'],
+    fixed: [
+      { type: 'stats' }, ...LINES.map((command) => ({ type: 'cli', command })), { type: 'stats' }, { type: 'leave', channel: 'plain' },
+      { type: 'stats' }, { type: 'stats', id: 'x' }
+    ]
+  }
+]
+
 /** The requests of a session, as the text of each frame. */
 function requests (session) {
+  if (session.fixed) return session.fixed.map((request, i) => JSON.stringify({ id: i + 1, ...request }))
   const r = random(session.seed)
   return Array.from({ length: session.count }, (_, i) => request(r, i + 1, session.kinds))
 }
@@ -178,9 +198,10 @@ function requests (session) {
 function normal (text) {
   return text
     .replace(/"((?:export|invite|welcome)_b64): ([A-Za-z0-9+/=]*)"/g, (_, name, b64) => JSON.stringify(name + ': ' + Buffer.from(b64, 'base64').toString()))
+    .replace(/," ","- Beyond the JavaScript peer:"(,"- [^"\\]*(?:\\.[^"\\]*)*")*/, '')
     .replace(/[0-9a-f]{12}:\d{13}:[0-9a-z]{1,8}/g, 'ID')
     .replace(/("ts":)1[5-9]\d{11}/g, '$1"TS"')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
 }
 
-module.exports = { SESSIONS, requests, normal, SELF }
+module.exports = { SESSIONS, LIVE, requests, normal, SELF }

@@ -26,6 +26,12 @@ const ADMIN: [&str; 10] = [
     "/set_whitelist_status",
 ];
 
+/// Only the writer whose key is the subnet's may name its first admin.
+const NOT_BOOTSTRAP: &str = "Only the subnet bootstrap node may set the initial admin.";
+
+/// What transactions of the settlement network refer to while nothing of it is known: BLAKE3 of nothing.
+const EMPTY_TXV: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+
 /// Commands that only the admin and moderators may run.
 const MODERATOR: [&str; 4] = ["/mute_status", "/pin_message", "/unpin_message", "/delete_message"];
 
@@ -56,7 +62,7 @@ pub(super) fn run(line: &str, identity: &Identity, out: &mut Printed) -> Option<
         return refused(NOT_MODERATOR);
     }
     if line.starts_with("/add_admin") {
-        return refused("Peer is not initialized.");
+        return refused(NOT_BOOTSTRAP);
     }
     if line.starts_with("/enable_transactions") {
         return Some(Err(Arguments::parse(line).err().unwrap_or_else(|| NOT_WRITABLE.into())));
@@ -125,7 +131,7 @@ fn settlement(identity: &Identity) -> Value {
     Object::new()
         .with("networkId", NETWORK_ID)
         .with("msbBootstrap", MSB_BOOTSTRAP)
-        .with("txv", Value::Null)
+        .with("txv", EMPTY_TXV)
         .with("msbSignedLength", 0.0)
         .with("msbUnsignedLength", 0.0)
         .with("connectedValidators", 0.0)
@@ -157,7 +163,7 @@ mod tests {
             ("/add_indexer --key \"", NOT_ADMIN),
             ("/set_whitelist_status", NOT_ADMIN),
             ("/unpin_message --pin_id 1", NOT_MODERATOR),
-            ("/add_admin --address 00", "Peer is not initialized."),
+            ("/add_admin --address 00", NOT_BOOTSTRAP),
             ("/enable_transactions", NOT_WRITABLE),
             ("/enable_transactions \"", "Cannot read properties of null (reading '1')"),
             ("/post", "Empty message not allowed"),
@@ -190,7 +196,7 @@ mod tests {
         assert!(
             lines[0].starts_with(r#"{"networkId":918,"msbBootstrap":"acbc3a43"#)
                 && lines[0].contains(
-                    r#""txv":null,"msbSignedLength":0,"msbUnsignedLength":0,"connectedValidators":0,"peerMsbAddress":"trac1"#
+                    r#""txv":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262","msbSignedLength":0,"msbUnsignedLength":0,"connectedValidators":0,"peerMsbAddress":"trac1"#
                 )
                 && lines[0].ends_with(r#","peerMsbBalance":0,"msbFee":"0.03"}"#),
             "{lines:?}"
