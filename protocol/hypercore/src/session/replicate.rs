@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Hypercore, Place};
 use crate::events::Event;
 use crate::merkle::{NodeSource, Reorg, TreeBatch, TreeHead, missing_nodes, prove, verify, verify_fully_remote};
-use crate::proof::{NodeRequest, Proof, Request, UpgradeRequest};
+use crate::proof::{NodeRequest, Proof, Request};
 use crate::storage::{Batch, Table};
 use crate::store::Applied;
 use crate::verifier::Verifier;
@@ -259,20 +259,17 @@ impl Hypercore {
         if !verifier.verify(&remote, &remote.head.signature) {
             return Err(Error::InvalidSignature);
         }
-        // Signed by the same, and one is no part of the other?
-        let shorter = remote.head.length.min(head.length);
-        let request =
-            Request { upgrade: Some(UpgradeRequest { start: 0, length: upgrade.length }), ..Request::default() };
-        let local = self.proof_now(&request)?;
-        let local = local.upgrade.map(|upgrade| upgrade.nodes).unwrap_or_default();
-        let same_start = local == upgrade.nodes;
-        let mut same_rest = true;
-        for root in crate::flat_tree::full_roots(shorter) {
-            if let (Some(here), Some(there)) = (line.node(root)?, remote.nodes.iter().find(|node| node.index == root)) {
-                same_rest &= here.hash == there.hash;
+        // Signed by the same, and one is no part of the other? The trees are compared, not what came on the wire: a proof may leave out
+        // what one of its other parts shows.
+        let length = if remote.head.length <= head.length { remote.head.length } else { upgrade.length };
+        let mut differs = false;
+        for root in crate::flat_tree::full_roots(length) {
+            let there = remote.head.roots.iter().chain(&remote.nodes).find(|node| node.index == root);
+            if let (Some(here), Some(there)) = (line.node(root)?, there) {
+                differs |= here.hash != there.hash;
             }
         }
-        if same_start && same_rest {
+        if !differs {
             return Ok(false);
         }
         let _writer = line.store.writer.lock();
