@@ -240,6 +240,8 @@ impl<N: Clone> Discovery<N> {
     pub(crate) fn suspend(&mut self) -> bool {
         self.running = None;
         self.refresh_at = None;
+        // A second look would not announce, and the first announcement is withdrawn.
+        self.look_again = false;
         let announced = std::mem::take(&mut self.needs_unannounce);
         self.held |= announced;
         announced

@@ -75,3 +75,16 @@ async fn a_swarm_ends_while_it_rests() {
     seconds(60).await;
     assert!(!world.is_announced(&TOPIC, &alice.key_pair().public_key));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_rests_right_after_it_announced_announces_again() {
+    let world = World::new(3);
+    let alice = world.swarm(1, SwarmOptions::default());
+    assert!(alice.join(TOPIC, JoinOptions::default()).flushed().await.unwrap());
+    // A second look, which announces nothing, was due in a second.
+    alice.suspend().await;
+    assert!(!world.is_announced(&TOPIC, &alice.key_pair().public_key));
+    alice.resume().await;
+    seconds(5).await;
+    assert!(world.is_announced(&TOPIC, &alice.key_pair().public_key));
+}
