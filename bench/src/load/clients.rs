@@ -73,10 +73,10 @@ impl Board {
 
     /// Looks at a frame no more closely than it must: most are of the load.
     fn take(&self, text: &str, talk: &str) -> Result<(), Failure> {
-        if text.starts_with("{\"type\":\"sidechannel_message\"") {
+        if let Some(rest) = text.strip_prefix("{\"type\":\"sidechannel_message\"") {
             self.events.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
-            if text[29..].starts_with(talk) {
+            if rest.starts_with(talk) {
                 let event: Value = serde_json::from_str(text)?;
                 if let Some(message) = event["message"].as_str() {
                     self.got(&Key::Message(message.to_owned()));

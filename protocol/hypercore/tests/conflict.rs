@@ -13,10 +13,10 @@ fn core(blocks: &[&str]) -> Result<Hypercore, Error> {
 /// All requests of a whole history, alone and with a part of each kind.
 fn requests(length: u64) -> Vec<Request> {
     let whole = Request { upgrade: Some(UpgradeRequest { start: 0, length }), ..Request::default() };
-    let mut all = vec![whole.clone()];
+    let mut all = vec![whole];
     for index in 0..length {
-        all.push(Request { block: Some(NodeRequest { index, nodes: 0 }), ..whole.clone() });
-        all.push(Request { hash: Some(NodeRequest { index: 2 * index, nodes: 0 }), ..whole.clone() });
+        all.push(Request { block: Some(NodeRequest { index, nodes: 0 }), ..whole });
+        all.push(Request { hash: Some(NodeRequest { index: 2 * index, nodes: 0 }), ..whole });
     }
     all
 }
