@@ -138,13 +138,14 @@ impl Peer {
             }
             "info" => {
                 let core = self.core(request)?;
-                let length = core.core().length();
+                // Of one moment: another history may come between two looks, and with it other nodes.
+                let now = core.core().snapshot();
                 json!({
-                    "length": length,
-                    "fork": core.core().fork(),
+                    "length": now.length(),
+                    "fork": now.fork(),
                     "contiguous": core.core().contiguous_length(),
                     "peers": core.peers(),
-                    "treeHash": hex(&core.core().tree_hash(length)?),
+                    "treeHash": hex(&now.tree_hash(now.length())?),
                 })
             }
             "wait" => {
