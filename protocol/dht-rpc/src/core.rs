@@ -22,7 +22,7 @@ use crate::message::{Message, Request, Response, code, command};
 use crate::nat::NatSampler;
 use crate::nodes::Nodes;
 use crate::peer::{Contact, NodeId, node_id};
-use crate::query::{DownHint, Query};
+use crate::query::{DownHint, QUERY_TRIES, Query};
 use crate::reply::{Reply, RequestError};
 use crate::table::{K, RoutingTable};
 
@@ -91,7 +91,26 @@ pub(crate) struct QuerySpec {
     pub(crate) tries: u32,
     pub(crate) nodes: Vec<SocketAddrV4>,
     pub(crate) only_given: bool,
+    /// Begins with the bootstrap nodes instead of the routing table.
+    pub(crate) from_bootstrap: bool,
     pub(crate) background: bool,
+}
+
+impl QuerySpec {
+    /// A search for the nodes closest to `target`, whose end nobody waits for if it is in the background.
+    pub(crate) fn find_node(target: NodeId, background: bool) -> Self {
+        Self {
+            target,
+            internal: true,
+            command: command::FIND_NODE,
+            value: None,
+            tries: QUERY_TRIES,
+            nodes: Vec::new(),
+            only_given: false,
+            from_bootstrap: false,
+            background,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -111,6 +130,8 @@ pub(crate) enum Output {
     Stable,
     /// Time to search around a random node.
     Refresh,
+    /// Time to search for ourselves as if we knew nobody.
+    Rejoin,
 }
 
 /// Fixed settings of a node.
@@ -432,7 +453,7 @@ impl Core {
         self.refresh_ticks = REFRESH_TICKS;
         let given: Vec<Contact> = spec.nodes.iter().map(|addr| Contact::new(*addr)).collect();
         let mut state = Query::new(spec.target, CONCURRENCY, &given, spec.only_given);
-        if state.wanted() > 0 {
+        if state.wanted() > 0 && !spec.from_bootstrap {
             let known = self.table.closest(&spec.target, state.wanted());
             state.add_known(known);
         }

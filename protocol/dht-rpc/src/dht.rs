@@ -310,6 +310,7 @@ impl Dht {
             tries: options.tries.unwrap_or(QUERY_TRIES),
             nodes: options.nodes,
             only_given: options.only_given,
+            from_bootstrap: false,
             background: false,
         });
         Query { inner: self.inner.clone(), id, events, closest: None }

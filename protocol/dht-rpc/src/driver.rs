@@ -14,9 +14,8 @@ use udx::{Udx, UdxSocket};
 use crate::bootstrap::BootstrapNode;
 use crate::core::{Core, Event, Incoming, Output, QueryEvent, QuerySpec, ReplyParts};
 use crate::io::{Outgoing, Owner, SocketId};
-use crate::message::{code, command};
+use crate::message::code;
 use crate::peer::NodeId;
-use crate::query::QUERY_TRIES;
 use crate::reply::{Reply, RequestError};
 use crate::token::Token;
 
@@ -262,6 +261,7 @@ impl Inner {
                 tokio::spawn(crate::bootstrap::become_persistent(self.clone()));
             }
             Output::Refresh => self.refresh(),
+            Output::Rejoin => self.rejoin(),
         }
     }
 
@@ -317,16 +317,7 @@ impl Inner {
         target: NodeId,
         background: bool,
     ) -> (u64, mpsc::UnboundedReceiver<QueryEvent>) {
-        self.query(QuerySpec {
-            target,
-            internal: true,
-            command: command::FIND_NODE,
-            value: None,
-            tries: QUERY_TRIES,
-            nodes: Vec::new(),
-            only_given: false,
-            background,
-        })
+        self.query(QuerySpec::find_node(target, background))
     }
 
     /// Searches around a random node, to keep the table fresh.
@@ -334,6 +325,12 @@ impl Inner {
         let target = self.with(|core, _| core.refresh_target());
         // The table learns from the answers; nobody else wants them.
         drop(self.find_node(target, true));
+    }
+
+    /// Searches for ourselves from the bootstrap nodes, to find and to be found by those who know nobody whom we know.
+    fn rejoin(self: &Arc<Self>) {
+        let target = self.with(|core, _| *core.table.id());
+        drop(self.query(QuerySpec { from_bootstrap: true, ..QuerySpec::find_node(target, true) }));
     }
 
     /// Ends the tasks, the requests and the sockets.

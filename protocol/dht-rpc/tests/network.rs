@@ -220,6 +220,37 @@ async fn nodes_that_die_are_forgotten() {
     assert!(world.nodes.iter().all(|(other, _)| other.table_len() <= 6));
 }
 
+/// Each half has enough nodes to go on alone for ever.
+#[tokio::test(start_paused = true)]
+async fn two_halves_that_forgot_each_other_find_each_other() {
+    let world = World::new(14, 60).await;
+    let half = |addr: SocketAddr| match addr {
+        SocketAddr::V4(addr) => addr.ip().octets()[3] % 2,
+        SocketAddr::V6(_) => 0,
+    };
+    world.net.set_middlebox(move |_, packet: &mut SimPacket| half(packet.source) == half(packet.destination));
+    tokio::time::sleep(Duration::from_secs(40 * 60)).await;
+    let others = |i: usize| {
+        let nodes = world.nodes[i].0.nodes(usize::MAX);
+        nodes.into_iter().filter(move |addr| half((*addr).into()) != (i % 2) as u8).count()
+    };
+    assert!((0..60).all(|i| others(i) == 0), "forgotten");
+    world.net.set_middlebox(|_, _: &mut SimPacket| true);
+    // Ten minutes until everybody has looked, and one to look.
+    tokio::time::sleep(Duration::from_secs(11 * 60)).await;
+    for target in 0..8u8 {
+        let mut closest: Vec<_> = (0..60).map(|i| node_id(addr(i))).collect();
+        closest.sort_by_key(|id| id.map(|byte| byte ^ target));
+        for i in [1, 2] {
+            let mut query = world.nodes[i].0.find_node([target; 32], QueryOptions::default());
+            let found: Vec<_> = query.finish().await.iter().filter_map(|reply| reply.id).collect();
+            let own = node_id(addr(i as u8));
+            let expected: Vec<_> = closest.iter().copied().filter(|id| *id != own).take(found.len()).collect();
+            assert_eq!((found.len(), found), (20, expected));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hint_makes_a_node_look() {
     let world = World::new(8, 3).await;

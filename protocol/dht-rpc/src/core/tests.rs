@@ -153,6 +153,37 @@ fn a_node_that_was_stable_asks_to_become_persistent() {
     assert!(!world.core.take_output().iter().any(|output| matches!(output, Output::Stable)));
 }
 
+/// With a full table no query asks the bootstrap nodes; looking for ourselves from there does.
+#[test]
+fn a_persistent_node_joins_again_and_again() {
+    let mut world = World::new(7);
+    for b in 1..=200 {
+        world.hear(addr(0, b));
+    }
+    for (persistent, rejoins) in [(false, 0), (true, 6)] {
+        world.core.io.ephemeral = !persistent;
+        world.core.take_output();
+        let mut seen = 0;
+        for _ in 0..3600 {
+            world.wait(1);
+            seen += world.core.take_output().iter().filter(|output| matches!(output, Output::Rejoin)).count();
+        }
+        assert_eq!(seen, rejoins, "in an hour");
+    }
+    let (events, _listener) = mpsc::unbounded_channel();
+    for b in 1..=200 {
+        world.hear(addr(0, b));
+    }
+    world.core.take_output();
+    let own = *world.core.table.id();
+    let spec = QuerySpec { from_bootstrap: true, ..QuerySpec::find_node(own, true) };
+    let (query, wants_bootstrap) = world.core.query(spec, events, world.now);
+    assert!(wants_bootstrap && world.requests().is_empty(), "nobody of the table is asked");
+    world.core.open_query(query, &[addr(9, 9)], true, world.now);
+    let asked: Vec<_> = world.requests().into_iter().map(|(to, request)| (to, request.target)).collect();
+    assert_eq!(asked, [(addr(9, 9), Some(own))]);
+}
+
 #[test]
 fn hints_and_delayed_pings_are_bounded() {
     let mut world = World::new(5);
@@ -209,16 +240,7 @@ proptest! {
         let mut world = World::new(6);
         world.hear(addr(0, 1));
         let (events, _listener) = mpsc::unbounded_channel();
-        let spec = QuerySpec {
-            target: [1; 32],
-            internal: true,
-            command: command::FIND_NODE,
-            value: None,
-            tries: 2,
-            nodes: vec![addr(7, 7), addr(8, 8)],
-            only_given: false,
-            background: false,
-        };
+        let spec = QuerySpec { tries: 2, nodes: vec![addr(7, 7), addr(8, 8)], ..QuerySpec::find_node([1; 32], false) };
         let (query, _) = world.core.query(spec, events, world.now);
         world.core.open_query(query, &[], true, world.now);
         for (from, bytes) in datagrams {

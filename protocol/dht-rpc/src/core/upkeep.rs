@@ -22,6 +22,14 @@ const MORE_STABLE_TICKS: u64 = 3 * STABLE_TICKS;
 /// Ticks without a query after which the table is refreshed: 5 minutes.
 pub(super) const REFRESH_TICKS: u64 = 60;
 
+/// Ticks after which a persistent node looks for itself from the bootstrap nodes: 10 minutes.
+///
+/// Two parts of a network that did not reach each other for half an hour have forgotten each other. As long as each has [`K`] nodes
+/// no query asks a bootstrap node, so that both go on by themselves for ever when the network is whole again; in JavaScript until
+/// enough nodes have restarted. A search for the own identifier that begins where everybody begins meets the neighbours of the other
+/// part, who take us into their tables. Persistent nodes are enough: whoever asks finds them.
+pub(super) const REJOIN_TICKS: u64 = 120;
+
 /// Ticks within which a node counts as recently heard from: a minute.
 const RECENT_NODE: u64 = 12;
 
@@ -207,6 +215,11 @@ impl Core {
             self.ping_some(now);
         }
         self.refresh_ticks = self.refresh_ticks.saturating_sub(1);
+        if self.tick.is_multiple_of(REJOIN_TICKS) && !self.io.ephemeral && self.settings.bootstrap_nodes > 0 {
+            // Which refreshes the table as well.
+            self.refresh_ticks = REFRESH_TICKS;
+            self.out.push(Output::Rejoin);
+        }
         if self.refresh_ticks == 0 || (self.tick & 63 == 0 && self.nodes.len() < K) {
             self.refresh_ticks = REFRESH_TICKS;
             self.out.push(Output::Refresh);
