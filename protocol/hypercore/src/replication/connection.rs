@@ -219,7 +219,7 @@ impl Channeling {
                 return Some(again && !self.mux.is_closed());
             }
         }
-        if self.look.is_none() && self.entry.with_quietly(|replicator| !replicator.inflight.is_empty()) {
+        if self.look.is_none() && self.entry.with_quietly(|replicator| replicator.needs_tick()) {
             self.look();
         }
         None

@@ -111,6 +111,8 @@ pub enum Message {
         start: u64,
         /// How many.
         length: u64,
+        /// Whether one of them was enough (since 11.24).
+        any: bool,
     },
     /// Which blocks are there.
     Bitfield {
@@ -221,8 +223,11 @@ impl Message {
                 }
                 5
             }
-            Self::Unwant { start, length } => {
+            Self::Unwant { start, length, any } => {
                 out.uint(*start).uint(*length);
+                if *any {
+                    out.uint(1);
+                }
                 6
             }
             Self::Bitfield { start, words } => {
@@ -284,7 +289,10 @@ impl Message {
                 let (start, length) = (from.uint()?, from.uint()?);
                 Self::Want { start, length, any: !from.is_empty() && from.uint()? & 1 != 0 }
             }
-            6 => Self::Unwant { start: from.uint()?, length: from.uint()? },
+            6 => {
+                let (start, length) = (from.uint()?, from.uint()?);
+                Self::Unwant { start, length, any: !from.is_empty() && from.uint()? & 1 != 0 }
+            }
             7 => Self::Bitfield { start: from.uint()?, words: from.u32_array()? },
             8 => {
                 let flags = from.uint()?;

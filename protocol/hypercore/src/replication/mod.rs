@@ -34,9 +34,12 @@
 //! # Hostile peers
 //! Nothing is stored that is not proven against the key of the core. A peer that sends what is not proven may show, within
 //! [`CONFLICT_TIMEOUT`], that the owner of the core signed two histories; if not, it loses its connection, as does one that answers
-//! nothing for [`STALLED`], or asks for too much ([`MAX_PEER_REQUESTS`], [`MAX_INVALID_REQUESTS`]). What a peer can make us remember
+//! nothing for [`STALLED`], or asks for too much ([`MAX_PEER_REQUESTS`], [`MAX_INVALID_REQUESTS`]). One that refuses what it could
+//! know rests before it is asked again, and is not asked any more after [`MAX_REFUSALS`]. What a peer can make us remember
 //! is bounded ([`MAX_REMOTE_PAGES`]); what is not asked for is not looked at.
 
+#[cfg(test)]
+mod by_hand;
 mod connection;
 mod entry;
 #[cfg(test)]
@@ -44,17 +47,23 @@ mod forks;
 mod hub;
 pub mod messages;
 mod peer;
+#[cfg(test)]
+mod refusals;
+mod remote_wants;
 mod reorg;
 mod replicator;
 mod schedule;
 mod session;
+mod telling;
+#[cfg(test)]
+mod told;
 #[cfg(test)]
 mod transcript;
 mod wants;
 
 pub use entry::{ExtensionMessage, MAX_EXTENSION_MESSAGES};
 pub use hub::{LINGER, Opener, Replication};
-pub use peer::{MAX_INFLIGHT, MAX_INFLIGHT_BYTES, MAX_PEER_REQUESTS, MAX_REMOTE_PAGES, MIN_INFLIGHT};
+pub use peer::{MAX_INFLIGHT, MAX_INFLIGHT_BYTES, MAX_PEER_REQUESTS, MAX_REFUSALS, MAX_REMOTE_PAGES, MIN_INFLIGHT};
 pub use replicator::{CONFLICT_TIMEOUT, MAX_INVALID_REQUESTS, Offence, STALLED};
 pub use session::{Download, Replicated};
 pub use wants::DownloadRange;

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::messages::Sync;
+use super::remote_wants::RemoteWants;
 use crate::bitfield::Bitfield;
 use crate::proof::Request;
 
@@ -25,6 +26,9 @@ pub const MAX_PEER_REQUESTS: usize = 4096;
 /// So many pages of 4096 blocks are remembered of what a peer has beyond what it has from the start. What is beyond is not asked of it.
 pub const MAX_REMOTE_PAGES: usize = 8192;
 
+/// A peer that refuses so often what it should know, of its tree or of a history that it told of, is not asked any more.
+pub const MAX_REFUSALS: u32 = 32;
+
 /// How many blocks a `want` is about.
 pub(crate) const SEGMENT: u64 = 1 << 21;
 
@@ -43,6 +47,10 @@ pub(crate) struct Peer {
     pub(crate) sent: Option<Sync>,
     bits: Bitfield,
     wanted: HashSet<u64>,
+    /// Of what it wants to hear.
+    pub(crate) remote_wants: RemoteWants,
+    /// It knows that all blocks below were here.
+    pub(crate) told: u64,
     pub(crate) inflight: usize,
     window: usize,
     fastest: Duration,
@@ -57,6 +65,9 @@ pub(crate) struct Peer {
     /// What it waits for.
     pub(crate) requests: VecDeque<(u64, u64, Request)>,
     pub(crate) invalid_requests: u32,
+    refusals: u32,
+    /// What it refused is not asked of it before.
+    pub(crate) rests_until: Option<Duration>,
     pub(crate) last_extension: String,
     pub(crate) last_sent_extension: String,
 }
@@ -71,6 +82,8 @@ impl Peer {
             sent: None,
             bits: Bitfield::default(),
             wanted: HashSet::new(),
+            remote_wants: RemoteWants::default(),
+            told: 0,
             inflight: 0,
             window: 64,
             fastest: Duration::MAX,
@@ -80,6 +93,8 @@ impl Peer {
             suspected: None,
             requests: VecDeque::new(),
             invalid_requests: 0,
+            refusals: 0,
+            rests_until: None,
             last_extension: String::new(),
             last_sent_extension: String::new(),
         }
@@ -92,10 +107,6 @@ impl Peer {
     /// Which of 64 blocks it has.
     pub(crate) fn word(&self, word: u64) -> u64 {
         self.bits.word(word)
-    }
-
-    pub(crate) fn contiguous(&self) -> u64 {
-        self.bits.contiguous()
     }
 
     pub(crate) fn has_all(&self, start: u64, end: u64) -> bool {
@@ -131,6 +142,30 @@ impl Peer {
         if request.manifest {
             self.remote.has_manifest = false;
         }
+    }
+
+    /// It refused something about which nothing is known that would keep us from asking it again at once. It rests as JavaScript's
+    /// do after what they cannot answer.
+    pub(crate) fn rest(&mut self, now: Duration) {
+        self.refusals += 1;
+        self.paused |= self.refusals >= MAX_REFUSALS;
+        let rest = match self.refusals {
+            1 => 200,
+            2..=4 => 500,
+            _ => 1000,
+        };
+        self.rests_until = Some(now + Duration::from_millis(rest));
+    }
+
+    /// Whether it may be asked for what it may have refused before.
+    pub(crate) fn is_rested(&self, now: Duration) -> bool {
+        self.rests_until.is_none_or(|until| now >= until)
+    }
+
+    /// It sent what it was asked for.
+    pub(crate) fn gave(&mut self) {
+        self.refusals = 0;
+        self.rests_until = None;
     }
 
     /// Takes a bitfield over: it is the truth about its blocks.

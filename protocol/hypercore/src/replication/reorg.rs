@@ -11,7 +11,8 @@ impl Replicator {
     /// A peer has a higher fork: asks for its proof, unless one at least as high is looked at already.
     pub(crate) fn update_fork(&mut self, id: PeerId, now: Duration) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let (fork, length, paused) = (peer.remote.fork, peer.remote.length, peer.paused);
+        let (fork, length) = (peer.remote.fork, peer.remote.length);
+        let paused = peer.paused || !peer.is_rested(now);
         let busy = self.reorg.as_ref().is_some_and(|reorg| match (&reorg.found, reorg.inflight) {
             // A claim that is not proven holds up no other.
             (None, None) => false,
@@ -34,7 +35,7 @@ impl Replicator {
             self.update_fork(id, now);
             return false;
         };
-        if peer.remote.fork != reorg.fork || reorg.inflight.is_some() {
+        if peer.remote.fork != reorg.fork || reorg.inflight.is_some() || !peer.is_rested(now) {
             return false;
         }
         let Some(found) = &reorg.found else {

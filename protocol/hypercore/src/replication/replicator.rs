@@ -126,10 +126,7 @@ impl Replicator {
     pub(crate) fn opened(&mut self, id: PeerId, now: Duration) {
         self.peers.insert(id, Peer::new(now));
         self.send_sync(id);
-        let contiguous = self.core.contiguous_length().min(self.known.length);
-        if contiguous > 0 {
-            self.send(id, Message::Range { drop: false, start: 0, length: contiguous });
-        }
+        self.tell_contiguous(id);
     }
 
     /// The channel is closed.
@@ -204,9 +201,7 @@ impl Replicator {
             Event::Append { length } => {
                 let before = self.known.length;
                 self.learn(Known { length, ..self.known });
-                if before < length && self.core.find_block(false, before, length).is_none() {
-                    self.tell_range(before, length - before, false);
-                }
+                self.tell_appended(before, length);
             }
             Event::Truncate { length, fork } => {
                 let gone = self.known.length.saturating_sub(length);
@@ -246,18 +241,6 @@ impl Replicator {
         self.known = if self.core.is_writable() { told } else { known(&self.core) };
     }
 
-    fn tell_range(&mut self, start: u64, length: u64, drop: bool) {
-        if length == 0 {
-            return;
-        }
-        let end = start + length;
-        let tell = |peer: &Peer| !peer.paused && (drop || peer.contiguous() < end && !peer.has_all(start, end));
-        let ids: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| tell(peer)).map(|(&id, _)| id).collect();
-        for id in ids {
-            self.send(id, Message::Range { drop, start, length });
-        }
-    }
-
     pub(crate) fn set_downloading(&mut self, downloading: bool, now: Duration) {
         self.downloading = downloading;
         self.signal_all();
@@ -293,17 +276,10 @@ impl Replicator {
             Message::Cancel { request } => peer.requests.retain(|(other, ..)| *other != request),
             Message::Data { request, proof } => self.on_data(id, request, &proof, now),
             Message::NoData { request, .. } => {
-                if let Some(asked) = self.take_answer(id, request, now)
-                    && let Some(peer) = self.peers.get_mut(&id)
-                    && peer.remote.fork == asked.fork
-                {
-                    // What it has of another history than the one it was asked about, it said, or will.
-                    peer.refused(&asked.request);
-                }
-                self.update_all(now);
+                self.on_refusal(id, request, now);
             }
-            Message::Want { start, length, .. } => self.on_want(id, start, length),
-            Message::Unwant { .. } => {}
+            Message::Want { start, length, any } => self.on_want(id, start, length, any),
+            Message::Unwant { start, length, any } => peer.remote_wants.remove(start, length, any),
             Message::Bitfield { start, words } => {
                 peer.set_bits(start, &words);
                 self.update(id, now);
@@ -322,6 +298,23 @@ impl Replicator {
                 self.outputs.push(Output::Extension(id, name, message));
             }
         }
+    }
+
+    fn on_refusal(&mut self, id: PeerId, request: u64, now: Duration) {
+        let newest = self.core.fork();
+        if let Some(asked) = self.take_answer(id, request, now)
+            && let Some(peer) = self.peers.get_mut(&id)
+        {
+            if peer.remote.fork == asked.fork {
+                // What it has of another history than the one it was asked about, it said, or will.
+                peer.refused(&asked.request);
+            }
+            let Request { hash, seek, .. } = asked.request;
+            if hash.is_some() || seek.is_some() || asked.fork > newest {
+                peer.rest(now);
+            }
+        }
+        self.update_all(now);
     }
 
     fn on_sync(&mut self, id: PeerId, sync: Sync, now: Duration) {
@@ -349,27 +342,6 @@ impl Replicator {
         }
         if same_fork && self.known.length > sync.length {
             self.signal(id);
-        }
-    }
-
-    fn on_want(&mut self, id: PeerId, start: u64, length: u64) {
-        let local = self.known.length;
-        let contiguous = self.core.contiguous_length().min(local);
-        if start.saturating_add(length) < contiguous || local == contiguous {
-            return self.send(id, Message::Range { drop: false, start: 0, length: contiguous });
-        }
-        // As JavaScript: segments of 2^21 blocks, whole pages of 2^15 in length.
-        let end = start.saturating_add(length).min(local);
-        let mut at = start / 32 * 32;
-        while at < end {
-            let segment = (end - at).min(super::peer::SEGMENT).next_multiple_of(32_768);
-            let words = (at..at + segment).step_by(32).map(|block| {
-                let word = self.core.bitfield_word(block / 64);
-                (if block % 64 == 0 { word } else { word >> 32 }) as u32
-            });
-            let words = words.collect();
-            self.send(id, Message::Bitfield { start: at, words });
-            at += segment;
         }
     }
 
@@ -449,6 +421,9 @@ impl Replicator {
             return self.on_conflict_proof(id, proof);
         }
         let Some(asked) = self.take_answer(id, request, now) else { return };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.gave();
+        }
         if asked.fork != proof.fork {
             return self.update_all(now);
         }

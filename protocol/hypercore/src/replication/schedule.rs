@@ -115,7 +115,7 @@ impl Replicator {
             let Some(peer) = self.peers.get(&id) else { return false };
             let want = &self.wants.seeks[at];
             let bytes = want.bytes;
-            if want.inflight.is_some() || peer.remote.fork != self.core.fork() {
+            if want.inflight.is_some() || peer.remote.fork != self.core.fork() || !peer.is_rested(now) {
                 continue;
             }
             let Ok(Seek::Between { start, end }) = self.core.seek(bytes) else { continue };
@@ -238,22 +238,59 @@ impl Replicator {
                 self.outputs.push(Output::Drop(id, Offence::InvalidProof("it could not prove what it sent".into())));
             }
         }
+        self.ask_rested(now);
         if self.peers.len() > 1 {
+            self.manifest_from_another(now);
             self.upgrade_from_another(now);
             self.reorg_from_another(now);
             self.ask_others(now);
         }
-        (!self.inflight.is_empty() || self.peers.values().any(|peer| peer.suspected.is_some())).then_some(SLOW_MIN)
+        self.needs_tick().then_some(SLOW_MIN)
+    }
+
+    /// Whether there is something to look after.
+    pub(crate) fn needs_tick(&self) -> bool {
+        let late = |peer: &Peer| peer.suspected.is_some() || peer.rests_until.is_some();
+        !self.inflight.is_empty() || self.peers.values().any(late)
+    }
+
+    /// Peers that refused something are asked again.
+    fn ask_rested(&mut self, now: Duration) {
+        let mut rested = Vec::new();
+        for (&id, peer) in &mut self.peers {
+            if peer.rests_until.is_some_and(|until| now >= until) {
+                peer.rests_until = None;
+                rested.push(id);
+            }
+        }
+        for id in rested {
+            self.update_fork(id, now);
+            self.update(id, now);
+        }
+    }
+
+    /// What one peer owes for long, if it may be asked of another.
+    fn is_late(&self, number: Option<u64>, now: Duration) -> Option<(u64, PeerId)> {
+        let number = number?;
+        let asked = self.inflight.get(&number)?;
+        (now.saturating_sub(asked.sent) >= SLOW_MAX).then_some((number, asked.peer))
+    }
+
+    /// Asks another peer for the manifest that one owes for long.
+    fn manifest_from_another(&mut self, now: Duration) {
+        let Some((number, owes)) = self.is_late(self.manifest, now) else { return };
+        let able = |peer: &Peer| !peer.paused && peer.remote.length == 0 && peer.remote.has_manifest;
+        let other = self.peers.iter().find(|(id, peer)| **id != owes && able(peer)).map(|(&id, _)| id);
+        if let Some(other) = other {
+            self.cancel(number);
+            self.ask_manifest(other, now);
+        }
     }
 
     /// Asks another peer for the upgrade that one owes for long.
     fn upgrade_from_another(&mut self, now: Duration) {
-        let Some(number) = self.upgrade else { return };
-        let Some(asked) = self.inflight.get(&number) else { return };
-        if now.saturating_sub(asked.sent) < SLOW_MAX {
-            return;
-        }
-        let (owes, length, fork) = (asked.peer, self.core.length(), self.core.fork());
+        let Some((number, owes)) = self.is_late(self.upgrade, now) else { return };
+        let (length, fork) = (self.core.length(), self.core.fork());
         let able = |peer: &Peer| {
             let remote = &peer.remote;
             let longer = remote.fork == fork && remote.length > length && remote.can_upgrade;
@@ -268,15 +305,9 @@ impl Replicator {
 
     /// Asks another peer for what one owes for long about a newer history.
     fn reorg_from_another(&mut self, now: Duration) {
-        let Some((number, fork)) = self.reorg.as_ref().and_then(|reorg| Some((reorg.inflight?, reorg.fork))) else {
-            return;
-        };
-        let Some(asked) = self.inflight.get(&number) else { return };
-        if now.saturating_sub(asked.sent) < SLOW_MAX {
-            return;
-        }
-        let owes = asked.peer;
-        let found = self.reorg.as_ref().is_some_and(|reorg| reorg.found.is_some());
+        let Some(reorg) = &self.reorg else { return };
+        let Some((number, owes)) = self.is_late(reorg.inflight, now) else { return };
+        let (fork, found) = (reorg.fork, reorg.found.is_some());
         // A claim that is not proven yields to any; what is proven is of use to those who have it.
         let able = |peer: &Peer| {
             let remote = &peer.remote;
