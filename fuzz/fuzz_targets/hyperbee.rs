@@ -18,16 +18,31 @@ async fn read(log: MemoryLog) {
             let Ok(Some(_)) = entries.next().await else { break };
         }
     }
+    let mut keys = vec![Bytes::from_static(b"k1")];
     if let Ok(history) = bee.history(HistoryOptions::default()).await {
-        let _ = history.collect().await;
+        keys.extend(history.collect().await.unwrap_or_default().into_iter().map(|change| change.entry.key));
     }
     if let Ok(mut diff) = bee.diff(bee.version() / 2, Range::default()).await {
         for _ in 0..MAX_ENTRIES {
             let Ok(Some(_)) = diff.next().await else { break };
         }
     }
+    for end in (1..=bee.version()).rev().take(16) {
+        let Ok(diff) = bee.checkout(end).diff(bee.version(), Range::default()).await else { continue };
+        let _ = diff.collect().await;
+    }
     let _ = bee.put("key", "value").await;
-    let _ = bee.del("k1").await;
+    // Nodes that a batch has changed meet those that are stored.
+    let mut batch = bee.batch();
+    for (at, key) in keys.iter().take(64).enumerate() {
+        let _ = batch.del(key).await;
+        let _ = batch.put([&key[..], b"!"].concat::<u8>(), Some("value")).await;
+        let _ = batch.get(key).await;
+        if at % 3 == 2 && batch.entries(Range::default()).await.is_ok() {
+            let _ = std::mem::replace(&mut batch, bee.batch()).flush().await;
+        }
+    }
+    let _ = batch.flush().await;
 }
 
 fuzz_target!(|data: &[u8]| {

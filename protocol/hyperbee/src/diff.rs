@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::bee::Hyperbee;
 use crate::range::{Bound, Range};
-use crate::reader::{ChildRef, MAX_DEPTH, Reader, View};
+use crate::reader::{ChildRef, KeyCount, MAX_DEPTH, Reader, View};
 use crate::{Entry, Error, Log};
 
 /// A key that differs.
@@ -23,6 +23,8 @@ pub struct DiffEntry {
 struct Place {
     view: View,
     at: usize,
+    /// How many nodes are above it. Those that are done are not on the stack any more.
+    depth: usize,
     /// The key after everything in this node; `None` at the end of the tree.
     end: Option<u64>,
 }
@@ -68,22 +70,24 @@ struct Side<L: Log> {
     stack: Vec<Place>,
     lower: Option<Bound>,
     upper: Option<Bound>,
+    /// The keys that were passed.
+    keys: KeyCount,
 }
 
 impl<L: Log> Side<L> {
     async fn open(bee: Hyperbee<L>, range: &Range) -> Result<Self, Error> {
         let (lower, upper) = bee.keys().bounds(range);
-        let mut side = Self { bee, stack: Vec::new(), lower, upper };
+        let mut side = Self { bee, stack: Vec::new(), lower, upper, keys: KeyCount::default() };
         let root = side.bee.reader().root().await?;
         if let Some(view) = root {
-            side.push(view, None).await?;
+            side.push(view, 0, None).await?;
         }
         Ok(side)
     }
 
     /// Goes into a node, at its beginning or at the lower bound.
-    async fn push(&mut self, view: View, end: Option<u64>) -> Result<(), Error> {
-        if self.stack.len() >= MAX_DEPTH {
+    async fn push(&mut self, view: View, depth: usize, end: Option<u64>) -> Result<(), Error> {
+        if depth >= MAX_DEPTH {
             return Err(Error::InvalidBlock { seq: self.bee.version() - 1, reason: "the tree has no end" });
         }
         let reader = self.bee.reader();
@@ -96,20 +100,24 @@ impl<L: Log> Side<L> {
             },
             None => usize::from(leaf),
         };
-        let place = Place { view, at, end };
+        let place = Place { view, at, depth, end };
         if place.exists(&reader) {
             self.stack.push(place);
         }
         Ok(())
     }
 
-    fn skip(&mut self) {
+    fn skip(&mut self) -> Result<(), Error> {
         let reader = self.bee.reader();
-        if let Some(top) = self.stack.last_mut()
-            && !top.advance(&reader)
-        {
-            self.stack.pop();
+        if let Some(top) = self.stack.last_mut() {
+            if top.is_key() {
+                self.keys.pass(&reader)?;
+            }
+            if !top.advance(&reader) {
+                self.stack.pop();
+            }
         }
+        Ok(())
     }
 
     /// Takes what is next: a key, or a child to go into.
@@ -118,13 +126,13 @@ impl<L: Log> Side<L> {
         let Some(top) = self.stack.last() else { return Ok(None) };
         if top.is_key() {
             let entry = reader.entry(reader.key_seq(&top.view, top.at / 2)).await?;
-            self.skip();
+            self.skip()?;
             return Ok(Some(entry));
         }
         let child = reader.child(reader.child_ref(&top.view, top.at / 2)).await?;
-        let end = top.key_seq(&reader);
-        self.skip();
-        self.push(child, end).await?;
+        let (depth, end) = (top.depth + 1, top.key_seq(&reader));
+        self.skip()?;
+        self.push(child, depth, end).await?;
         Ok(None)
     }
 
@@ -193,8 +201,10 @@ impl<L: Log> Diff<L> {
                 (Some(top_a), Some(top_b)) => (top_a.target(&a.bee.reader()), top_b.target(&b.bee.reader())),
             };
             if target_a == target_b {
-                a.skip();
-                b.skip();
+                a.skip()?;
+                b.skip()?;
+                // Whoever signs a log can say that it is of any length, and share much between two versions of a tree in few blocks.
+                tokio::task::consume_budget().await;
                 continue;
             }
             match (target_a.0, target_b.0) {

@@ -40,6 +40,8 @@ pub(crate) struct Level {
     pub(crate) keys: Box<[u64]>,
     /// The blocks, and the levels of their indexes, that hold the children.
     pub(crate) children: Box<[(u64, u64)]>,
+    /// Whether all of them are in this block or in earlier ones, as in every node that a tree can reach.
+    pub(crate) looks_back: bool,
 }
 
 fn write_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -177,7 +179,9 @@ pub(crate) fn decode_index(index: &Bytes, seq: u64) -> Result<Box<[Level]>, Erro
         }
         levels.push(level);
     }
-    for level in &levels {
+    for level in &mut levels {
+        let mut blocks = level.keys.iter().copied().chain(level.children.iter().map(|&(block, _)| block));
+        level.looks_back = blocks.all(|block| block <= seq);
         if !level.children.is_empty() && level.children.len() != level.keys.len() + 1 {
             return Err(invalid(seq, "children that do not fit the keys"));
         }

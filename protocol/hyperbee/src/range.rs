@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use crate::bee::Keys;
-use crate::reader::{MAX_DEPTH, Reader, View};
+use crate::reader::{KeyCount, MAX_DEPTH, Reader, View};
 use crate::{Entry, Error, Log};
 
 /// Which keys, in which order. A bound with `gt` counts before one with `gte`, one with `lt` before one with `lte`.
@@ -74,13 +74,23 @@ pub(crate) struct RangeIterator {
     keys: Keys,
     /// Nodes, and the place in each: child 0, key 0, child 1, key 1, …; in reverse, one more than the place that comes next.
     stack: Vec<(View, usize)>,
+    count: KeyCount,
     opened: bool,
 }
 
 impl RangeIterator {
     pub(crate) fn new(range: Range, keys: Keys) -> Self {
         let (lower, upper) = keys.bounds(&range);
-        Self { lower, upper, reverse: range.reverse, left: range.limit, keys, stack: Vec::new(), opened: false }
+        Self {
+            lower,
+            upper,
+            reverse: range.reverse,
+            left: range.limit,
+            keys,
+            stack: Vec::new(),
+            count: KeyCount::default(),
+            opened: false,
+        }
     }
 
     async fn open<L: Log>(&mut self, reader: &Reader<'_, L>) -> Result<(), Error> {
@@ -147,6 +157,7 @@ impl RangeIterator {
                 continue;
             }
             let entry = reader.entry(reader.key_seq(view, place / 2)).await?;
+            self.count.pass(reader)?;
             *at = next;
             let end = if self.reverse { &self.lower } else { &self.upper };
             if let Some(end) = end {

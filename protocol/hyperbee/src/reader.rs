@@ -11,6 +11,22 @@ use crate::{Entry, Error, Log};
 /// A tree of this depth has more keys than a log has blocks; what is deeper goes round in circles.
 pub(crate) const MAX_DEPTH: usize = 32;
 
+/// How many keys a walk through a tree passed. Each was set by a block of its own: a walk that passes more than there are blocks
+/// comes by the same ones again, in a tree whose parts are part of it several times.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KeyCount(u64);
+
+impl KeyCount {
+    pub(crate) fn pass<L: Log>(&mut self, reader: &Reader<'_, L>) -> Result<(), Error> {
+        self.0 += 1;
+        let pending = reader.pending.map_or(0, Tree::len) as u64;
+        if self.0 < reader.version.saturating_add(pending) {
+            return Ok(());
+        }
+        Err(Error::InvalidBlock { seq: reader.version.saturating_sub(1), reason: "the tree has more keys than blocks" })
+    }
+}
+
 /// A node, wherever it is.
 #[derive(Debug, Clone)]
 pub(crate) enum View {
@@ -53,7 +69,9 @@ impl<L: Log> Reader<'_, L> {
 
     pub(crate) async fn stored(&self, seq: u64, offset: u64) -> Result<View, Error> {
         let block = self.block(seq).await?;
-        block.level(offset)?;
+        if !block.level(offset)?.looks_back {
+            return Err(Error::InvalidBlock { seq, reason: "it points at what came after it" });
+        }
         Ok(View::Stored { block, level: offset as usize })
     }
 

@@ -361,6 +361,11 @@ impl Tree {
             let left = if at > 0 { Some(self.load_child(reader, parent, at - 1).await?) } else { None };
             let has_right = at + 1 < self.node(parent).children.len();
             let right = if has_right { Some(self.load_child(reader, parent, at + 1).await?) } else { None };
+            let is_leaf = |node| self.node(node).children.is_empty();
+            if left.into_iter().chain(right).any(|sibling| is_leaf(sibling) != is_leaf(node)) {
+                let seq = reader.version.saturating_sub(1);
+                return Err(Error::InvalidBlock { seq, reason: "leaves of different depths" });
+            }
             if let Some(left) = left.filter(|&left| self.node(left).keys.len() > MIN_KEYS) {
                 self.rotate(parent, at - 1, left, node, true);
                 return Ok(root);
