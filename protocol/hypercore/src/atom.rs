@@ -176,6 +176,8 @@ impl Atom {
             let pending = self.inner.pending.lock();
             (pending.batch.clone(), pending.lines.clone())
         };
+        let cuts = |line: &Line| line.atom.as_ref().is_some_and(|link| link.kept() < link.parent.head.read().length);
+        let _cutting: Vec<_> = lines.iter().filter(|(_, line)| cuts(line)).map(|(core, _)| core.cuts.begin()).collect();
         let result = flush_lines(store, &lines, batch);
         if result.is_ok() {
             for (_, line) in &lines {
@@ -319,7 +321,7 @@ fn drop_protected(draft: &Line, batch: &mut Batch, kept: u64) -> Result<(), Erro
 pub(crate) fn drop_shared(line: &Line, batch: &mut Batch, length: u64) -> Result<(), Error> {
     line.cut_blocks(batch, 0, Some(length))?;
     let (from, to) = (Table::Node.at(line.pointer, 0), Table::Node.at(line.pointer, 2 * length));
-    for (key, _) in line.read_range(&from, &to)? {
+    for key in line.keys(&from, &to)? {
         let index = Table::index(&key).unwrap_or(u64::MAX);
         if crate::flat_tree::right_span(index) < 2 * length {
             batch.insert(key, None);

@@ -211,7 +211,7 @@ impl Checker<'_> {
     fn check_blocks(&mut self, line: &Line) -> Result<(), Error> {
         let length = line.head.read().length;
         let (from, to) = (Table::Block.at(line.pointer, length), Table::Block.end(line.pointer));
-        let beyond = line.read_range(&from, &to)?.len();
+        let beyond = line.keys(&from, &to)?.len();
         if beyond > 0 {
             self.problem(format!("{beyond} blocks are beyond the end"));
         }

@@ -9,6 +9,7 @@ use encoding::{DecodeError, Decoder, Encoder};
 use parking_lot::{Mutex, RwLock};
 
 use crate::bitfield::Bitfield;
+use crate::cuts::Cuts;
 use crate::events::Event;
 use crate::line::{Line, decode_head, encode_head};
 use crate::merkle::{TreeBatch, TreeHead, roots};
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     pub(crate) drafts: Mutex<HashMap<String, Weak<Line>>>,
     /// Those that others of the same name replaced, but that somebody still reads.
     pub(crate) replaced: Mutex<Vec<Weak<Line>>>,
+    pub(crate) cuts: Cuts,
 }
 
 impl Core {
@@ -93,6 +95,7 @@ impl Core {
             line: Arc::new(line),
             drafts: Mutex::default(),
             replaced: Mutex::default(),
+            cuts: Cuts::default(),
         })
     }
 
@@ -127,6 +130,7 @@ impl Core {
             line: Arc::new(line),
             drafts: Mutex::default(),
             replaced: Mutex::default(),
+            cuts: Cuts::default(),
         }))
     }
 

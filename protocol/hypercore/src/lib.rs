@@ -47,6 +47,7 @@ mod check;
 mod core;
 #[cfg(test)]
 mod crash;
+mod cuts;
 mod encryption;
 mod error;
 mod events;

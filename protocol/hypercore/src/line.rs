@@ -99,6 +99,19 @@ impl Line {
         }
     }
 
+    /// The keys of `from..to`, in order. Their values, which may be large, are not read.
+    pub(crate) fn keys(&self, from: &Key, to: &Key) -> Result<Vec<Key>, Error> {
+        if self.atom.is_some() {
+            return Ok(self.read_range(from, to)?.into_iter().map(|(key, _)| key).collect());
+        }
+        let mut keys = Vec::new();
+        self.store.backend.keys(from, to, &mut |key| {
+            keys.push(Key::from_slice(key));
+            true
+        })?;
+        Ok(keys)
+    }
+
     /// Which history the block is in.
     fn pointer_of(&self, block: u64) -> u32 {
         self.base().filter(|base| block < base.length).map_or(self.pointer, |base| base.pointer)
@@ -142,9 +155,7 @@ impl Line {
     /// Removes from `batch` and the store all nodes that a tree of `length` blocks does not have.
     pub(crate) fn cut_nodes(&self, batch: &mut Batch, length: u64) -> Result<(), Error> {
         let (from, to) = (Table::Node.at(self.pointer, 2 * length), Table::Node.end(self.pointer));
-        for (key, _) in self.read_range(&from, &to)? {
-            batch.insert(key, None);
-        }
+        batch.extend(self.keys(&from, &to)?.into_iter().map(|key| (key, None)));
         // Parents that stand before the cut but reach beyond it: those above the last block that stays.
         let mut iter = Iter::new((2 * length).saturating_sub(2));
         while length > 0 && iter.factor / 2 <= encoding::MAX_SAFE_INTEGER {
@@ -163,9 +174,7 @@ impl Line {
     pub(crate) fn cut_blocks(&self, batch: &mut Batch, start: u64, end: Option<u64>) -> Result<(), Error> {
         let from = Table::Block.at(self.pointer, start);
         let to = end.map_or_else(|| Table::Block.end(self.pointer), |end| Table::Block.at(self.pointer, end));
-        for (key, _) in self.read_range(&from, &to)? {
-            batch.insert(key, None);
-        }
+        batch.extend(self.keys(&from, &to)?.into_iter().map(|key| (key, None)));
         Ok(())
     }
 
@@ -205,7 +214,9 @@ impl NodeSource for Line {
         {
             return Ok(Some(Node::leaf(index, &block)));
         }
-        Ok(None)
+        // A block that is cleared just now leaves its leaf behind.
+        let left = if depth(index) == 0 { self.read_at(pointer, Table::Node, index, last)? } else { None };
+        left.map(|value| decode_node(index, &value)).transpose()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::events::Event;
 use crate::flat_tree::{left_span, right_span};
 use crate::line::{Base, Line, encode_base, encode_head};
 use crate::merkle::{NodeSource, TreeBatch, TreeHead};
-use crate::storage::{Batch, Table, keys};
+use crate::storage::{Batch, Key, Table, keys};
 use crate::store::Applied;
 use crate::{Error, Node};
 
@@ -119,6 +119,7 @@ impl Hypercore {
         let listeners = &line.listeners;
         let (now, then) = if line.is_signed() { (Vec::new(), events) } else { (events, Vec::new()) };
         let then = then.into_iter().map(|event| (listeners.clone(), event));
+        let _cutting = (kept < was).then(|| core.cuts.begin());
         // Readers see the new head when its blocks can be read.
         let applied = line.store.write_locked(batch, then)?;
         *line.head.write() = head;
@@ -207,10 +208,18 @@ impl Hypercore {
         line.save_for_snapshots(start, end, false)?;
         let mut batch = Batch::new();
         let (from, to) = (Table::Block.at(line.pointer, start), Table::Block.at(line.pointer, end));
-        for (key, block) in line.read_range(&from, &to)? {
-            let index = Table::index(&key).ok_or_else(|| Error::Corrupt("the key of a block".into()))?;
-            line.put_nodes(&mut batch, &[Node::leaf(2 * index, &block)], |_| false);
-            batch.insert(key, None);
+        let mut damaged = false;
+        line.store.backend.range(&from, &to, &mut |key, block| {
+            let index = Table::index(key);
+            damaged |= index.is_none();
+            if let Some(index) = index {
+                line.put_nodes(&mut batch, &[Node::leaf(2 * index, &block)], |_| false);
+                batch.insert(Key::from_slice(key), None);
+            }
+            !damaged
+        })?;
+        if damaged {
+            return Err(Error::Corrupt("the key of a block".into()));
         }
         let mut bitfield = core.bitfield.write();
         bitfield.unset(start, end);

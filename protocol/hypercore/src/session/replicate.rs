@@ -33,16 +33,21 @@ impl Hypercore {
         Ok(proof)
     }
 
-    fn proof_now(&self, request: &Request) -> Result<Proof, Error> {
+    /// As [`proof`](Self::proof), of what may not be on disk yet.
+    pub(crate) fn proof_now(&self, request: &Request) -> Result<Proof, Error> {
         if request.upgrade.is_some() {
             self.ensure_signed()?;
         }
+        let Place { core, line } = self.place();
         loop {
-            let head = self.with_head(Clone::clone);
-            let proof = self.proof_of(&head, request);
-            // Cut in the middle, it would be of two histories. Whoever cuts may be about to show it.
-            drop(self.place().line.store.writer.lock());
-            if self.fork() == head.fork {
+            let Some(seen) = core.cuts.seen() else {
+                // Until the cut is made.
+                drop(line.store.writer.lock());
+                continue;
+            };
+            let proof = self.proof_of(&self.with_head(Clone::clone), request);
+            // Cut in the middle, it would be of two histories.
+            if core.cuts.seen() == Some(seen) {
                 return proof;
             }
         }

@@ -32,6 +32,10 @@ impl Backend for Memory {
         Ok(())
     }
 
+    fn keys(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Error> {
+        self.range(from, to, &mut |key, _| each(key))
+    }
+
     fn write(&self, batch: Batch) -> Result<(), Error> {
         let mut entries = self.entries.write();
         for (key, value) in batch {

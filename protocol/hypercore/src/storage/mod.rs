@@ -27,6 +27,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Calls `each` with the entries of `from..to` in ascending order, until it returns `false`.
     fn range(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool) -> Result<(), Error>;
 
+    /// As [`range`](Self::range), without the values.
+    fn keys(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Error>;
+
     fn write(&self, batch: Batch) -> Result<(), Error>;
 
     /// Waits until all that was written is on the disk.

@@ -45,6 +45,9 @@ const FILE_SHARE: u64 = 32;
 /// How many values are moved out of a file that is mostly dead while others wait to write.
 const MOVED_AT_ONCE: usize = 16;
 
+/// How many bytes of them, unless one is larger.
+const MOVED_BYTES: u64 = 4 << 20;
+
 /// A value, or where it is.
 #[derive(Debug, Clone)]
 enum Stored {
@@ -308,21 +311,46 @@ impl Shared {
             if number >= due.files || 2 * live >= large::file_length(&self.reader, &*self.directory, number)? {
                 continue;
             }
-            for some in self.reader.entries(&*self.directory, number)?.chunks(MOVED_AT_ONCE) {
-                let mut writer = self.writer.lock();
-                let mut batch = Batch::new();
-                for (key, place) in some {
-                    if let Some(Stored::Large(now)) = self.look(key)?
-                        && (now.file, now.at) == (place.file, place.at)
-                    {
-                        batch.insert(key.clone(), Some(self.reader.read(&*self.directory, &now)?));
-                    }
-                }
-                self.append(&mut writer, batch)?;
+            let entries = self.reader.entries(&*self.directory, number)?;
+            let mut rest = &entries[..];
+            while !rest.is_empty() {
+                let mut bytes = 0;
+                let mut fits = |place: &Place| {
+                    bytes += u64::from(place.length);
+                    bytes <= MOVED_BYTES || bytes == u64::from(place.length)
+                };
+                let count =
+                    rest.iter().take(MOVED_AT_ONCE).map(|(_, place)| place).take_while(|place| fits(place)).count();
+                let (some, after) = rest.split_at(count);
+                self.write_again(some)?;
+                rest = after;
             }
             return Ok(());
         }
         Ok(())
+    }
+
+    /// Writes those of the large values again that are live.
+    fn write_again(&self, some: &[(Key, Place)]) -> Result<(), Error> {
+        let is_live = |key: &Key, place: &Place| -> Result<bool, Error> {
+            let now = self.look(key)?.as_ref().and_then(Stored::place).map(|now| (now.file, now.at));
+            Ok(now == Some((place.file, place.at)))
+        };
+        let mut live = Vec::new();
+        for (key, place) in some {
+            if is_live(key, place)? {
+                live.push((key, place, self.reader.read(&*self.directory, place)?));
+            }
+        }
+        // Writers wait for what is written again, not for what is read.
+        let mut writer = self.writer.lock();
+        let mut batch = Batch::new();
+        for (key, place, value) in live {
+            if is_live(key, place)? {
+                batch.insert(key.clone(), Some(value));
+            }
+        }
+        self.append(&mut writer, batch)
     }
 
     /// Writes at the end of the log.
@@ -452,6 +480,14 @@ impl Backend for Disk {
             let value = self.shared.load(key, Some(stored))?;
             Ok(value.is_none_or(|value| each(key, value)))
         })
+    }
+
+    fn keys(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Error> {
+        if from >= to {
+            return Ok(());
+        }
+        let (newer, older) = self.shared.tables.read().between(from, to);
+        merge::merge(newer, &older, from, to, &mut |key, _| Ok(each(key)))
     }
 
     fn write(&self, batch: Batch) -> Result<(), Error> {
