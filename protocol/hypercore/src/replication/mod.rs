@@ -40,6 +40,8 @@
 
 #[cfg(test)]
 mod by_hand;
+#[cfg(test)]
+mod conflicts;
 mod connection;
 mod entry;
 #[cfg(test)]

@@ -65,6 +65,8 @@ pub(crate) struct Peer {
     /// What it waits for.
     pub(crate) requests: VecDeque<(u64, u64, Request)>,
     pub(crate) invalid_requests: u32,
+    /// It said unasked that there are two histories.
+    pub(crate) warned: bool,
     refusals: u32,
     /// What it refused is not asked of it before.
     pub(crate) rests_until: Option<Duration>,
@@ -93,6 +95,7 @@ impl Peer {
             suspected: None,
             requests: VecDeque::new(),
             invalid_requests: 0,
+            warned: false,
             refusals: 0,
             rests_until: None,
             last_extension: String::new(),

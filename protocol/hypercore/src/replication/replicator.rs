@@ -219,7 +219,10 @@ impl Replicator {
             Event::Manifest => self.known.has_manifest = true,
             Event::Frozen => {
                 let ids: Vec<PeerId> = self.peers.keys().copied().collect();
-                self.outputs.extend(ids.into_iter().map(Output::Close));
+                for id in ids {
+                    self.tell_conflict(id);
+                    self.outputs.push(Output::Close(id));
+                }
             }
             Event::Changed => {
                 self.known = known(&self.core);
@@ -502,8 +505,16 @@ impl Replicator {
         }
     }
 
+    /// A peer shows what the owner of the core signed, because we asked for it or, as JavaScript's peers do, because it found two
+    /// histories. That is safe: the core is frozen only by two signatures of its owner over trees of which one is no part of the
+    /// other. It says so once before it closes the channel; who comes with more costs us signature checks for nothing.
     fn on_conflict_proof(&mut self, id: PeerId, proof: &Proof) {
-        let suspected = self.peers.get(&id).is_some_and(|peer| peer.suspected.is_some());
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let suspected = peer.suspected.is_some();
+        if !suspected && std::mem::replace(&mut peer.warned, true) {
+            let reason = Offence::InvalidProof("it warns of other histories again and again".into());
+            return self.outputs.push(Output::Drop(id, reason));
+        }
         match self.core.check_conflict(proof) {
             Ok(true) => debug!("the owner of the core signed two histories"),
             Ok(false) if !suspected => {}

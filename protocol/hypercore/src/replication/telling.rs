@@ -1,9 +1,12 @@
 //! What peers are told about the blocks that are here.
 
-use super::messages::Message;
+use tracing::debug;
+
+use super::messages::{Message, Sync};
 use super::peer::{Peer, PeerId, SEGMENT};
 use super::remote_wants::LAST_BLOCKS;
-use super::replicator::Replicator;
+use super::replicator::{Known, Replicator};
+use crate::proof::{Request, UpgradeRequest};
 
 /// Blocks that were appended with gaps are told of in so many ranges at most, else as a bitfield.
 const MAX_RUNS: usize = 64;
@@ -86,6 +89,23 @@ impl Replicator {
             for id in ids {
                 self.tell_bitfield(id, at / PAGE * PAGE, length);
             }
+        }
+    }
+
+    /// The core is frozen, and stays as it is: a peer is shown what the owner signed here. Whoever has the other history learns
+    /// by that what happened.
+    pub(crate) fn tell_conflict(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let Sync { fork, length: theirs, .. } = peer.remote;
+        let Known { fork: ours, length, .. } = self.known;
+        // What is not on disk yet is told to nobody.
+        if theirs == 0 || fork != ours || self.core.length() != length {
+            return;
+        }
+        let upgrade = Some(UpgradeRequest { start: 0, length: length.min(theirs) });
+        match self.core.proof_now(&Request { upgrade, ..Request::default() }) {
+            Ok(proof) => self.send(id, Message::Data { request: 0, proof: Box::new(proof) }),
+            Err(error) => debug!(%error, "cannot show what was signed"),
         }
     }
 
