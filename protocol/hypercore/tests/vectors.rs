@@ -5,7 +5,8 @@ use encoding::{Decoder, Encoder};
 use hypercore::multisig::{self, PartialSignature};
 use hypercore::{
     BlockEncryption, CommitOptions, CoreOptions, DraftOptions, EncryptionMode, Error, Hypercore, Manifest, Node,
-    NodeRequest, Prologue, Proof, Request, SeekRequest, Signer, Store, UpgradeRequest, Verified, verifier,
+    NodeRequest, Prologue, Proof, Request, SeekRequest, Signer, Store, TreeBatch, TreeHead, UpgradeRequest, Verified,
+    verifier,
 };
 use serde_json::Value;
 use testing::{hex, unhex, vector_json};
@@ -283,5 +284,62 @@ fn vector_multisig() {
         }
         assert_eq!(core.get(4).expect("readable").as_deref(), Some(&b"m4"[..]));
         commit(same).expect("committed again");
+    }
+}
+
+/// Signatures of manifests of version 0, made with the `multisig` and `verifier` of hypercore 11.8.3 (11.24 makes the same): two of
+/// the signers, whose key pairs are of the seeds `01…`, `02…`, have signed cores of the same blocks up to their own lengths.
+#[test]
+fn vector_multisig_of_version_0() {
+    for entry in list(&vector_json("data/multisig-v0.json")) {
+        let encoded = bytes(&entry["manifest"]);
+        let manifest = Manifest::decode(&mut Decoder::new(&encoded)).expect("a manifest");
+        assert_eq!((manifest.version, hex(&manifest.encode())), (0, hex(&encoded)));
+        let store = Store::memory();
+        let options = CoreOptions { manifest: Some(manifest.clone()), ..CoreOptions::default() };
+        let core = store.core(options).expect("a core");
+        assert_eq!(hex(&core.key()), entry["key"]);
+        let draft = core.draft("batch", DraftOptions::default()).expect("a draft");
+        let lengths: Vec<u64> = list(&entry["lengths"]).iter().map(uint).collect();
+        draft.append((0..9).map(|index| format!("block {index}"))).expect("appended");
+        let length = uint(&entry["length"]);
+        let part = |part: &Value| {
+            let (signer, signature) = (uint(&part["signer"]), fixed(&part["signature"]));
+            let signed = lengths[signer as usize];
+            let tree_hash = draft.tree_hash(signed).expect("a hash");
+            let text = verifier::signable(&manifest.signers[signer as usize].namespace, &tree_hash, signed, 0);
+            assert_eq!(KeyPair::from_seed(&[signer as u8 + 1; 32]).sign(&text), signature);
+            let made = draft.partial_signature(signer, length, signed, signature).expect("a part");
+            assert_eq!(made.patch, uint(&part["patch"]));
+            made
+        };
+        let parts: Vec<PartialSignature> = list(&entry["parts"]).iter().map(part).collect();
+        let signature = core.verifier().expect("a verifier").assemble(&parts).expect("assembled");
+        assert_eq!(hex(&signature), entry["signature"], "{lengths:?}");
+        let commit = |signature: &[u8]| {
+            let signature = Some(signature.to_vec().into());
+            core.commit(&draft, CommitOptions { length: Some(length), signature, key_pair: None })
+        };
+        // One signature is no quorum, nor is one twice.
+        for few in [&parts[..1], &[parts[0].clone(), parts[0].clone()]] {
+            assert!(commit(&multisig::assemble_v0(few).expect("assembled")).is_err());
+        }
+        let mut tree = TreeBatch::new(TreeHead::default(), None);
+        (0..length).for_each(|index| tree.append(format!("block {index}").as_bytes()));
+        let verifier = core.verifier().expect("a verifier");
+        assert!(verifier.verify(&tree, &signature));
+        let altered = |at: usize| {
+            let mut altered = signature.to_vec();
+            altered[at] ^= 1;
+            altered
+        };
+        // Where a patch begins, and which of its nodes are whose, is written and not read, as in JavaScript.
+        let refused = (0..signature.len()).filter(|&at| !verifier.verify(&tree, &altered(at))).count();
+        assert!(refused >= 2 * 65, "{refused} of {}", signature.len());
+        commit(&signature).expect("committed");
+        assert_eq!(
+            (core.length(), core.get(length - 1).expect("readable")),
+            (length, Some(format!("block {}", length - 1).into()))
+        );
     }
 }
