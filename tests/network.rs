@@ -23,6 +23,8 @@ struct Player {
     network: SwarmNetwork,
     peer: Peer,
     client: WebSocketStream<TcpStream>,
+    /// How many changes it was told of.
+    told: usize,
 }
 
 impl Player {
@@ -46,7 +48,7 @@ impl Player {
         let address = peer.bridge_addr().expect("is on");
         let stream = TcpStream::connect(address).await.expect("the bridge listens");
         let (client, _) = tokio_tungstenite::client_async(format!("ws://{address}"), stream).await.expect("an upgrade");
-        let mut player = Player { identity, network, peer, client };
+        let mut player = Player { identity, network, peer, client, told: 0 };
         assert_eq!(player.ask(r#"{"id":0,"type":"auth","token":"t"}"#).await.get("type"), Some(&"auth_ok".into()));
         tokio::time::timeout(PATIENCE, player.peer.ready()).await.expect("the network is there");
         player
@@ -55,7 +57,10 @@ impl Player {
     async fn next(&mut self) -> Value {
         loop {
             match tokio::time::timeout(PATIENCE, self.client.next()).await.expect("an answer or an event") {
-                Some(Ok(Message::Text(text))) => return parse(text.as_str()).expect("JSON"),
+                Some(Ok(Message::Text(text))) => {
+                    self.told += usize::from(text.contains("_changed\""));
+                    return parse(text.as_str()).expect("JSON");
+                }
                 Some(Ok(_)) => {}
                 other => panic!("the bridge is gone: {other:?}"),
             }
@@ -79,6 +84,17 @@ impl Player {
             let event = self.next().await;
             if event.get("type") == Some(&"sidechannel_message".into()) {
                 return event;
+            }
+        }
+    }
+
+    /// The next change that it is told of.
+    async fn news(&mut self) -> Value {
+        loop {
+            let news = self.next().await;
+            let kind = news.get("type").and_then(Value::as_str);
+            if kind.is_some_and(|kind| kind.ends_with("_changed")) {
+                return news;
             }
         }
     }
@@ -208,6 +224,52 @@ async fn an_expense_reaches_the_other_peer_and_its_terminal_shows_it() {
     let shown = bob.ask(r#"{"id":4,"type":"cli","command":"/expense_balance"}"#).await;
     let lines = r#"["[expense:0000intercom] entries=1 total=30.00","- balances:","  alice: +20.00","  bob: -10.00","  carol: -10.00","- settlements:","  bob -> alice: 10.00","  carol -> alice: 10.00"]"#;
     assert_eq!(shown.get("output").map(Value::to_string).as_deref(), Some(lines));
+    bob.leave().await;
+    alice.leave().await;
+    testnet.destroy().await;
+}
+
+/// Who asks for it is told of what changed, whoever changed it; who does not ask is told as little as by the original.
+#[tokio::test]
+async fn who_watches_is_told_of_changes() {
+    let testnet = Testnet::new(3).await.expect("loopback");
+    let mut alice = Player::join(&testnet, SidechannelOptions::default()).await;
+    let watching = alice.ask(r#"{"id":2,"type":"watch"}"#).await;
+    assert_eq!(watching.to_string(), r#"{"id":2,"type":"watching","on":true}"#);
+    let mut bob = Player::join(&testnet, SidechannelOptions::default()).await;
+    loop {
+        let news = alice.news().await;
+        assert_eq!(news.get("type"), Some(&"stats_changed".into()), "{news}");
+        if news.get("connectionCount") == Some(&1.into()) {
+            let stats =
+                r#"{"type":"stats_changed","channels":["0000intercom"],"connectionCount":1,"sidechannelStarted":true}"#;
+            assert_eq!(news.to_string(), stats);
+            break;
+        }
+    }
+    bob.connected(1).await;
+    let changed = r#"{"type":"expenses_changed","channel":"0000intercom"}"#;
+    bob.ask(r#"{"id":2,"type":"expense_add","payer":"Alice","amount":"30","split":"alice,bob"}"#).await;
+    assert_eq!(alice.news().await.to_string(), changed, "by another peer");
+    alice.ask(r#"{"id":3,"type":"cli","command":"/expense_clear"}"#).await;
+    assert_eq!(alice.news().await.to_string(), changed, "by the terminal");
+    alice.ask(r#"{"id":4,"type":"join","channel":"room"}"#).await;
+    assert_eq!(
+        alice.news().await.to_string(),
+        r#"{"type":"stats_changed","channels":["0000intercom","room"],"connectionCount":1,"sidechannelStarted":true}"#
+    );
+
+    let off = alice.ask(r#"{"id":5,"type":"unwatch"}"#).await;
+    assert_eq!(off.to_string(), r#"{"id":5,"type":"watching","on":false}"#);
+    let told = alice.told;
+    alice.ask(r#"{"id":6,"type":"expense_add","payer":"Alice","amount":"30","split":"alice,bob"}"#).await;
+    // Changes are told within 50 ms of the first; the answers to these questions come behind what was told meanwhile.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        alice.ask(r#"{"id":7,"type":"stats"}"#).await;
+        bob.ask(r#"{"id":3,"type":"stats"}"#).await;
+    }
+    assert_eq!((alice.told, bob.told), (told, 0), "who does not watch is told nothing");
     bob.leave().await;
     alice.leave().await;
     testnet.destroy().await;

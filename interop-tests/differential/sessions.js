@@ -2,8 +2,8 @@
 // Random sessions for a peer's SC-Bridge: requests, terminal lines, expenses and policy situations, from a seed. The same are
 // put to the original and to the Rust peer.
 
-/** The identity of all peers here: vectors/app/keypair.sample.json. */
-const SELF = 'c9c29cefe54eedc4bb0306d72b7c0997657e846e8be4cd4c8f926f35e7f7f6f5'
+const { SITUATIONS, SELF } = require('./situations')
+
 const OTHER = 'aa'.repeat(32)
 
 function random (seed) {
@@ -165,26 +165,8 @@ const SESSIONS = [
   { name: 'owner of some', seed: 4, count: 100, kinds: POLICY, flags: [...base, '--sidechannel-owner', `trip:${OTHER}`, '--sidechannel-owner-write-channels', 'trip,r2'] },
   { name: 'invite', seed: 5, count: 150, kinds: POLICY, flags: [...base, '--sidechannel-invite-required', '1', '--sidechannel-inviter-keys', OTHER] },
   { name: 'inviter', seed: 6, count: 100, kinds: POLICY, flags: [...base, '--sidechannel-invite-required', '1', '--sidechannel-inviter-keys', SELF] },
-  { name: 'prefix', seed: 7, count: 100, kinds: POLICY, flags: [...base, '--sidechannel-invite-prefixes', 'tr', '--sidechannel-inviter-keys', OTHER, '--sidechannels', 'r2', '--sidechannel-max-bytes', '700'] }
-]
-
-const LINES = [
-  '/get', '/get --key admin', '/get --key currentTime --confirmed true', '/get --key x --confirmed false', '/msb', '/tx', '/tx --command read_timer',
-  '/tx --command something --sim 1', '/tx --command {"op":"read_key","key":"a"}', '/help', '/sc_stats', '/sc_join --channel plain', '/sc_stats',
-  '/post --message hi', '/set_nick --nick me', '/add_admin --address x', '/add_writer --key x', '/deploy_subnet', '/print --text "the end"'
-]
-
-/** What is put live only, in this order: the planes that are not here, help, and what a peer says of itself. */
-const LIVE = [
-  {
-    name: 'planes and itself',
-    seed: 100,
-    flags: [...base, '--sidechannels', 'r2'],
-    fixed: [
-      { type: 'stats' }, ...LINES.map((command) => ({ type: 'cli', command })), { type: 'stats' }, { type: 'leave', channel: 'plain' },
-      { type: 'stats' }, { type: 'stats', id: 'x' }
-    ]
-  }
+  { name: 'prefix', seed: 7, count: 100, kinds: POLICY, flags: [...base, '--sidechannel-invite-prefixes', 'tr', '--sidechannel-inviter-keys', OTHER, '--sidechannels', 'r2', '--sidechannel-max-bytes', '700'] },
+  ...SITUATIONS
 ]
 
 /** The requests of a session, as the text of each frame. */
@@ -194,14 +176,30 @@ function requests (session) {
   return Array.from({ length: session.count }, (_, i) => request(r, i + 1, session.kinds))
 }
 
-/** A reply without what differs from run to run: times, ids, signatures. */
-function normal (text) {
+/**
+ * What every peer is told beside the flags of its session, and what of that its replies may repeat. The recorded sessions have
+ * `COMMON`; a live peer has places of its own, which `normal` calls by these names.
+ */
+const NOBODY = 'ee'.repeat(32)
+const COMMON = [
+  '--peer-stores-directory', 'STORES/', '--peer-store-name', 'PEER', '--msb-stores-directory', 'STORES/', '--msb-store-name', 'PEER-msb',
+  '--subnet-channel', 'interop-subnet', '--subnet-bootstrap', NOBODY, '--peer-dht-bootstrap', '127.0.0.1:1', '--msb-dht-bootstrap', '127.0.0.1:1'
+]
+
+/** A reply without what differs from run to run: times, ids, signatures, places. */
+function normal (text, { stores = 'STORES', store = 'PEER' } = {}) {
   return text
+    .replaceAll(stores + '/' + store, 'STORES/PEER')
+    .replace(/(DhtBootstrap":\["127\.0\.0\.1:)\d+"\]/g, '$1PORT"]')
+    // The subnet, whose writers have keys, is not here.
+    .replace(/"peerWriterKey":(null|"[0-9a-f]{64}")/, '"peerWriterKey":"WRITER"')
     .replace(/"((?:export|invite|welcome)_b64): ([A-Za-z0-9+/=]*)"/g, (_, name, b64) => JSON.stringify(name + ': ' + Buffer.from(b64, 'base64').toString()))
     .replace(/," ","- Beyond the JavaScript peer:"(,"- [^"\\]*(?:\\.[^"\\]*)*")*/, '')
     .replace(/[0-9a-f]{12}:\d{13}:[0-9a-z]{1,8}/g, 'ID')
-    .replace(/("ts":)1[5-9]\d{11}/g, '$1"TS"')
+    .replace(/("(?:ts|issuedAt|expiresAt)\\*":)\d{13}/g, '$1"TS"')
+    .replace(/("sig\\*":\\*")[0-9a-f]{128}/g, '$1SIG')
+    .replace(/("nonce\\*":\\*")[0-9a-z]{1,8}/g, '$1NONCE')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
 }
 
-module.exports = { SESSIONS, LIVE, requests, normal, SELF }
+module.exports = { SESSIONS, COMMON, NOBODY, requests, normal, SELF }

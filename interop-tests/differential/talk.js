@@ -4,10 +4,7 @@
 const fs = require('fs')
 const path = require('path')
 const { Peer, stores, ROOT } = require('../lib/kinds')
-const { requests, normal, SELF } = require('./sessions')
-
-/** A token on its own line of flags is what `Peer` passes. */
-const NOBODY = 'ee'.repeat(32)
+const { requests, normal, NOBODY, SELF } = require('./sessions')
 
 /** The normalised replies of a peer of `kind` to a session. */
 async function talk (kind, session, bootstrap) {
@@ -21,7 +18,7 @@ async function talk (kind, session, bootstrap) {
     if (peer.publicKey !== SELF) throw new Error('another identity than that of the sessions: ' + peer.publicKey)
     await peer.bridge.started(60_000)
     const replies = []
-    for (const request of requests(session)) replies.push(normal(await ask(peer.bridge.socket, request)))
+    for (const request of requests(session)) replies.push(normal(await ask(peer.bridge.socket, request), { stores, store }))
     return replies
   } catch (err) {
     err.message += '\n' + peer.report()

@@ -4,14 +4,14 @@
 const assert = require('node:assert')
 const { test, after } = require('node:test')
 const { HAS_ORIGINAL, startDht } = require('../lib/kinds')
-const { SESSIONS, LIVE, requests } = require('../differential/sessions')
+const { SESSIONS, requests } = require('../differential/sessions')
 const { talk } = require('../differential/talk')
 
 if (HAS_ORIGINAL) {
   let dht = null
   after(async () => { if (dht) await dht.stop() })
 
-  for (const session of [...SESSIONS, ...LIVE]) {
+  for (const session of SESSIONS) {
     test('differential ' + session.name, async () => {
       dht = dht || await startDht('pinned')
       const original = await talk('original', session, dht.bootstrap)

@@ -28,6 +28,8 @@ pub(crate) struct Client {
 struct State {
     authenticated: bool,
     wrong_tokens: u32,
+    /// Asked to be told of changes.
+    watching: bool,
     filter: Filter,
     /// Empty means all channels.
     channels: IndexSet<JsString>,
@@ -36,8 +38,13 @@ struct State {
 impl Client {
     /// A client that has not shown the token, with the filter that clients begin with.
     pub(crate) fn new(filter: &str) -> Client {
-        let state =
-            State { authenticated: false, wrong_tokens: 0, filter: Filter::parse(filter), channels: IndexSet::new() };
+        let state = State {
+            authenticated: false,
+            wrong_tokens: 0,
+            watching: false,
+            filter: Filter::parse(filter),
+            channels: IndexSet::new(),
+        };
         Client { queue: Queue::default(), state: Mutex::new(state) }
     }
 
@@ -56,6 +63,15 @@ impl Client {
         if state.wrong_tokens >= MAX_WRONG_TOKENS {
             self.queue.end(End::Guessing);
         }
+    }
+
+    /// Whether the client is to be told of changes.
+    pub(crate) fn watch(&self, on: bool) {
+        self.state.lock().watching = on;
+    }
+
+    pub(crate) fn is_watching(&self) -> bool {
+        self.state.lock().watching
     }
 
     pub(crate) fn set_filter(&self, filter: Filter) {

@@ -19,6 +19,6 @@ mod value;
 pub use backend::{Backend, CommandOutput, Commands, Operation};
 pub use server::{
     AUTH_TIMEOUT, Bridge, BridgeOptions, CLOSE_TIMEOUT, DEFAULT_MAX_FRAME_BYTES, HANDSHAKE_TIMEOUT, MAX_CLIENTS,
-    MAX_UNAUTHENTICATED,
+    MAX_UNAUTHENTICATED, News,
 };
 pub use value::parse_base64_json;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use encoding::json::Value;
+use encoding::json::{JsString, Object, Value, stringify};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
@@ -81,6 +81,15 @@ pub struct BridgeOptions {
     pub max_frame_bytes: usize,
     /// Log every forwarded message.
     pub debug: bool,
+}
+
+/// What clients may ask to be told of: see [`Bridge::tell`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The expenses of this room changed, or of any if it is `None`.
+    Expenses(Option<JsString>),
+    /// A peer or a channel came or went.
+    Presence,
 }
 
 /// A running SC-Bridge. Dropping it closes it without a word to its clients; [`Bridge::close`] is kinder.
@@ -160,6 +169,15 @@ impl Bridge {
         }
     }
 
+    /// Tells every client that asked for it (`watch`) what changed. Clients of the original never ask.
+    pub fn tell(&self, news: &News) {
+        let clients = self.shared.clients.lock();
+        let mut frame = None;
+        for (client, _) in clients.by_id.values().filter(|(client, _)| client.is_watching()) {
+            client.queue.push(frame.get_or_insert_with(|| self.shared.frame(news)).clone());
+        }
+    }
+
     /// How many connections are served, authenticated or not.
     pub fn client_count(&self) -> usize {
         self.shared.clients.lock().by_id.values().filter(|(client, _)| !client.queue.has_ended()).count()
@@ -184,6 +202,21 @@ impl Bridge {
         if tokio::time::timeout(CLOSE_TIMEOUT, all).await.is_err() {
             tasks.iter().for_each(JoinHandle::abort);
         }
+    }
+}
+
+impl Shared {
+    fn frame(&self, news: &News) -> Utf8Bytes {
+        let backend = &self.backend;
+        let news = match news {
+            News::Expenses(channel) => Object::new().with("type", "expenses_changed").with("channel", channel.clone()),
+            News::Presence => Object::new()
+                .with("type", "stats_changed")
+                .with("channels", backend.channels())
+                .with("connectionCount", backend.connection_count())
+                .with("sidechannelStarted", backend.started()),
+        };
+        stringify(&news.into()).into()
     }
 }
 

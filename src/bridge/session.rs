@@ -119,7 +119,12 @@ impl Session {
                         .with("sidechannelStarted", backend.started()),
                 );
             }
-            // Not in the original.
+            // Not in the original, as the next.
+            Some(kind @ ("watch" | "unwatch")) => {
+                let on = kind == "watch";
+                self.client.watch(on);
+                reply.send(Object::new().with("type", "watching").with("on", on));
+            }
             Some("explain") => {
                 let channel = channel(message)?;
                 let explanation =

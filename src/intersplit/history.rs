@@ -110,7 +110,7 @@ impl InterSplit {
             }
         }
         if added {
-            self.changed();
+            self.changed(room);
         }
     }
 
@@ -127,7 +127,7 @@ impl InterSplit {
         if ledger.note_clear(room, clear) {
             ledger.retain(room, |entry| entry.written() > at);
             drop(ledger);
-            self.changed();
+            self.changed(room);
         }
     }
 

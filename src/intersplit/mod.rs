@@ -49,6 +49,7 @@ use std::sync::Arc;
 use crypto::KeyPair;
 use encoding::json::{JsString, Object, Value};
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 use tracing::{debug, warn};
 
 use crate::sidechannel::Clock;
@@ -67,6 +68,9 @@ pub use summary::{Balance, Settlement, Summary};
 
 /// By what messages of this application are known.
 pub const APP_KEY: &str = "expense_split_v1";
+
+/// So many changes are kept for a reader of [`InterSplit::changes`] that is behind.
+pub const MAX_UNTOLD: usize = 256;
 
 /// The file of proofs has the name of that of the rooms, with this in the place of `json`.
 const PROOFS_EXTENSION: &str = "proofs.json";
@@ -130,6 +134,7 @@ struct Inner {
     options: InterSplitOptions,
     outlet: Arc<dyn Outlet>,
     ledger: Mutex<Ledger>,
+    changes: broadcast::Sender<JsString>,
     /// None without a file.
     saver: Option<Saver>,
 }
@@ -163,7 +168,13 @@ impl InterSplit {
             let (saves, writes) = Saver::new();
             (saver, writer) = (Some(saves), Some(writes));
         }
-        let inner = Arc::new(Inner { options, outlet, ledger: Mutex::new(ledger), saver });
+        let inner = Arc::new(Inner {
+            options,
+            outlet,
+            ledger: Mutex::new(ledger),
+            changes: broadcast::Sender::new(MAX_UNTOLD),
+            saver,
+        });
         if let Some(writer) = writer {
             tokio::spawn(writer.run(Arc::downgrade(&inner)));
         }
@@ -192,7 +203,7 @@ impl InterSplit {
         }
         match Expense::read(event, self.now()) {
             Ok(Some(expense)) => match self.0.ledger.lock().insert(room, Entry::new(expense, proof), false) {
-                Insertion::Added => self.changed(),
+                Insertion::Added => self.changed(room),
                 Insertion::Duplicate => {}
                 Insertion::Full(what) => warn!("an expense in {room} is not kept: the ledger is full ({what})"),
             },
@@ -206,7 +217,7 @@ impl InterSplit {
         if !self.is_strict(room) {
             self.0.ledger.lock().clear(room);
             self.note_clear(room, proof);
-            return self.changed();
+            return self.changed(room);
         }
         match proof {
             Some(proof) => {
@@ -232,7 +243,7 @@ impl InterSplit {
         let of_author = |entry: &Entry| entry.proof.as_ref().is_some_and(|proof| proof.author == author);
         let gone = self.0.ledger.lock().retain(room, |entry| !owner && !of_author(entry));
         if gone > 0 {
-            self.changed();
+            self.changed(room);
         }
         gone
     }
@@ -286,7 +297,14 @@ impl InterSplit {
         self.0.options.owner_keys.get(room.as_str()?).map(String::as_str)
     }
 
-    fn changed(&self) {
+    /// The rooms that change from now on, by name. Who is behind by more than [`MAX_UNTOLD`] misses the oldest.
+    pub fn changes(&self) -> broadcast::Receiver<JsString> {
+        self.0.changes.subscribe()
+    }
+
+    fn changed(&self, room: &JsString) {
+        // An error means that nobody asks.
+        let _ = self.0.changes.send(room.clone());
         if let Some(saver) = &self.0.saver {
             saver.changed();
         }

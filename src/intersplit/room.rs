@@ -74,12 +74,12 @@ impl InterSplit {
         let (expense, message) = self.prepare(&draft)?;
         let entry = Entry::new(expense.clone(), self.sign(&channel, &message));
         match self.0.ledger.lock().insert(&channel, entry, true) {
-            Insertion::Added | Insertion::Duplicate => self.changed(),
+            Insertion::Added | Insertion::Duplicate => self.changed(&channel),
             Insertion::Full(what) => return Err(InterSplitError::Full(what)),
         }
         if let Err(error) = self.flush().await {
             self.0.ledger.lock().remove(&channel, &expense.tx_id);
-            self.changed();
+            self.changed(&channel);
             return Err(error);
         }
         let name = channel.to_str_lossy();
@@ -135,7 +135,7 @@ impl InterSplit {
         if !self.is_strict(&room) || self.owner(&room) == Some(&self.public_key()) {
             self.note_clear(&room, self.sign(&room, &message));
         }
-        self.changed();
+        self.changed(&room);
         self.flush().await?;
         self.0.outlet.broadcast(&room.to_str_lossy(), message).await;
         Ok(room)
@@ -169,7 +169,7 @@ impl InterSplit {
     async fn import(&self, snapshot: RoomSnapshot, replace: bool) -> Result<Imported, InterSplitError> {
         let RoomSnapshot { channel, expenses } = snapshot;
         let (added, total) = self.0.ledger.lock().import(&channel, expenses, replace);
-        self.changed();
+        self.changed(&channel);
         self.flush().await?;
         Ok(Imported { channel, added, total })
     }

@@ -5,6 +5,7 @@
 
 mod backend;
 mod network;
+mod news;
 
 use std::io;
 use std::net::SocketAddr;
@@ -52,7 +53,7 @@ pub struct Peer {
     expenses: InterSplit,
     terminal: Terminal,
     bridge: Option<Arc<Bridge>>,
-    forwarding: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
     exit: Arc<Notify>,
 }
 
@@ -97,8 +98,12 @@ impl Peer {
             None if options.quiet => Sink::Nowhere,
             None => Sink::Console(console),
         };
-        let forwarding = tokio::spawn(forward(messages, expenses.clone(), sink));
-        Ok(Peer { sidechannel, expenses, terminal, bridge, forwarding, exit })
+        let mut tasks = vec![tokio::spawn(forward(messages, expenses.clone(), sink))];
+        if let Some(bridge) = &bridge {
+            let news = news::tell(bridge.clone(), sidechannel.presence(), expenses.changes());
+            tasks.push(tokio::spawn(news));
+        }
+        Ok(Peer { sidechannel, expenses, terminal, bridge, tasks, exit })
     }
 
     /// Its sidechannel.
@@ -137,7 +142,7 @@ impl Peer {
             bridge.close().await;
         }
         self.sidechannel.shutdown().await;
-        self.forwarding.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         // A disk that takes nothing has been complained of.
         let _ = self.expenses.flush().await;
     }
@@ -145,7 +150,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        self.forwarding.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -1,11 +1,17 @@
 //! What a running sidechannel says about what it drops, and about a channel when it is asked.
 
+use std::time::Duration;
+
 use encoding::json::{Value, trim};
 
 use super::driver::Shared;
-use super::explain::{Explanation, Running, obstacle};
-use super::pipeline::Peer;
+use super::drops::{Dropped, PROOF_OF_WORK};
+use super::explain::{Explanation, Obstacle, Running, obstacle};
+use super::pipeline::{Now, Peer};
 use super::refusal::Refusal;
+
+/// Messages with too little work are in the way for so long after the last of them.
+const JUST_NOW: Duration = Duration::from_secs(600);
 
 impl Shared {
     /// Counts a message that was refused, and says so in the log now and then: the original says nothing.
@@ -116,7 +122,11 @@ impl Shared {
                 explanation.receiving.push(obstacle(
                     "blocked",
                     format!("{key} is blocked for flooding, for {} s more", left.as_secs() + 1),
-                    &["--sidechannel-rate-bytes, --sidechannel-rate-burst and --sidechannel-max-strikes allow more"],
+                    &[
+                        "--sidechannel-rate-bytes 0 sets no limit here, other numbers of it, of --sidechannel-rate-burst and of \
+                         --sidechannel-max-strikes a higher one",
+                        "let that peer send less; after this time it is heard again",
+                    ],
                 ));
             }
             if !self.pipeline.is_authorized(channel, peer, now) {
@@ -128,7 +138,26 @@ impl Shared {
             }
         }
         let dropped = self.drops.lock().of(channel);
+        explanation.receiving.extend(self.weak_proofs(channel, &dropped, now));
         explanation.running = Some(Running { started, connections: peers.len(), on_channel, dropped });
         explanation
+    }
+    /// Others whose messages prove too little work, where that was so just now.
+    fn weak_proofs(&self, channel: &str, dropped: &[Dropped], now: Now) -> Option<Obstacle> {
+        let bits = self.pipeline.policy().pow_difficulty(channel)?;
+        let weak = dropped.iter().find(|dropped| dropped.reason == PROOF_OF_WORK)?;
+        (now.wall.saturating_sub(weak.last) < JUST_NOW.as_millis() as u64).then(|| {
+            obstacle(
+                "weak-proof",
+                format!(
+                    "messages that came from {} prove less work than the {bits} bits that this peer demands",
+                    weak.from
+                ),
+                &[
+                    &format!("--sidechannel-pow 1 --sidechannel-pow-difficulty {bits} at the peer that wrote them"),
+                    "--sidechannel-pow 0, or a smaller --sidechannel-pow-difficulty, here",
+                ],
+            )
+        })
     }
 }

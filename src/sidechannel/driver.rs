@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) debug: bool,
     pub(super) events: broadcast::Sender<Arc<SidechannelMessage>>,
     pub(super) started: watch::Sender<bool>,
+    /// Tells that a peer or a channel came or went.
+    pub(super) presence: watch::Sender<()>,
     pub(super) closing: watch::Sender<bool>,
     pub(super) aside: OnceLock<Arc<dyn Aside>>,
     /// Ends a proof of work that is under way.
@@ -127,6 +129,7 @@ impl Shared {
             debug: parts.debug,
             events: parts.events,
             started: watch::Sender::new(false),
+            presence: watch::Sender::new(()),
             closing: watch::Sender::new(false),
             aside: OnceLock::new(),
             stop: Arc::default(),
@@ -185,6 +188,7 @@ impl Shared {
             () = self.flush() => {}
         }
         self.started.send_replace(true);
+        self.presence.send_replace(());
     }
 
     /// Waits for what was joined, but not for long: the network may be slow or away.
@@ -294,6 +298,7 @@ impl Shared {
             }
         }
         self.links.lock().open.remove(&id);
+        self.presence.send_replace(());
     }
 
     fn register_link(self: &Arc<Self>, link: Arc<dyn Link>, sessions: mpsc::UnboundedSender<Session>) -> LinkId {
@@ -307,6 +312,8 @@ impl Shared {
             channels.into_iter().for_each(|channel| self.open_on(id, &mut record, &channel.into()));
         }
         links.open.insert(id, record);
+        drop(links);
+        self.presence.send_replace(());
         id
     }
 
@@ -383,7 +390,11 @@ impl Shared {
 
     fn join_for_peer(self: &Arc<Self>, channel: &str) {
         match self.pipeline.register(channel, MAX_CHANNELS_FOR_PEERS, self.now()) {
-            Registration::New | Registration::Known => drop(self.join(channel)),
+            Registration::New => {
+                self.join(channel);
+                self.presence.send_replace(());
+            }
+            Registration::Known => drop(self.join(channel)),
             refused => {
                 self.report_registration(refused, channel);
                 if refused == Registration::Limit {

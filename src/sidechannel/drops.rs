@@ -17,6 +17,9 @@ const SAID_A_MINUTE: u32 = 10;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The reason of what proves too little work.
+pub const PROOF_OF_WORK: &str = "proof of work";
+
 /// What was dropped of one channel for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
@@ -97,7 +100,7 @@ fn reason(refusal: &Refusal) -> Option<&'static str> {
         Refusal::TooLarge { .. } => "too large",
         Refusal::TooDeep => "nested too deeply",
         Refusal::Invite => "invite",
-        Refusal::Pow => "proof of work",
+        Refusal::Pow => PROOF_OF_WORK,
         Refusal::Rate { .. } => "rate limit",
         Refusal::Owner { .. } => "owner-only",
         Refusal::InvalidWelcome | Refusal::OpenWelcome { .. } => "invalid welcome",

@@ -147,7 +147,7 @@ impl Pipeline {
         let no_welcome = self.missing_welcome(channel);
         let receiving = [invite.clone(), joined, no_welcome, self.others_invites(channel), self.others_words(channel)];
         explanation.receiving = receiving.into_iter().flatten().collect();
-        let sending = [invite, self.own_words(channel), self.unheard(channel), self.no_proof()];
+        let sending = [invite, self.own_words(channel), self.unheard(channel), self.no_proof(channel)];
         explanation.sending = sending.into_iter().flatten().collect();
         explanation
     }
@@ -290,14 +290,23 @@ impl Pipeline {
         })
     }
 
-    fn no_proof(&self) -> Option<Obstacle> {
+    /// The proof of work of own messages, where it is less than others demand by default.
+    fn no_proof(&self, channel: &str) -> Option<Obstacle> {
         let default = SidechannelOptions::default().pow_difficulty;
-        let bits = self.policy().difficulty();
+        let policy = self.policy();
+        let bits = policy.pow_difficulty(channel).unwrap_or(0);
+        let mut mend = format!("--sidechannel-pow 1 --sidechannel-pow-difficulty {}", policy.difficulty().max(default));
+        if policy.difficulty() > 0 && bits == 0 {
+            mend =
+                "--sidechannel-pow-entry 0, and --sidechannel-pow-channels with this channel or without it all".into();
+        }
         (bits < default).then(|| {
             obstacle(
                 "weak-proof",
-                format!("messages from here prove {bits} bits of work at most; peers drop what has less than they demand, {default} bits by default"),
-                &[&format!("--sidechannel-pow 1 --sidechannel-pow-difficulty {default}")],
+                format!(
+                    "messages from here prove {bits} bits of work at most; peers drop what has less than they demand, {default} bits by default"
+                ),
+                &[&mend],
             )
         })
     }

@@ -58,7 +58,7 @@ use encoding::json::{Object, Value, trim, truthy};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -178,6 +178,12 @@ impl Sidechannel {
         self.0.shared.events.subscribe()
     }
 
+    /// Tells that a peer or a channel came or went, or that the topics are joined: then [`channels`](Self::channels),
+    /// [`connection_count`](Self::connection_count) and [`started`](Self::started) may say something else.
+    pub fn presence(&self) -> watch::Receiver<()> {
+        self.0.shared.presence.subscribe()
+    }
+
     /// Joins a channel, and waits up to ten seconds for its topic. `false`: an invite is needed, or there is no name. What it
     /// does to the set of channels happens when the future is first polled.
     ///
@@ -205,6 +211,7 @@ impl Sidechannel {
         if !self.0.shared.pipeline.unregister(channel) {
             return Ok(false);
         }
+        self.0.shared.presence.send_replace(());
         self.0.shared.leave(channel).await;
         Ok(true)
     }
@@ -368,7 +375,11 @@ impl Sidechannel {
         let registration = shared.pipeline.register(channel, MAX_CHANNELS, shared.now());
         shared.report_registration(registration, channel);
         match registration {
-            Registration::New | Registration::Known => Ok(true),
+            Registration::New => {
+                shared.presence.send_replace(());
+                Ok(true)
+            }
+            Registration::Known => Ok(true),
             Registration::InviteRequired | Registration::Nameless => Ok(false),
             Registration::Limit => Err(SidechannelError::Limit { channel: channel.to_owned() }),
         }

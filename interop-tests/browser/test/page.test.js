@@ -5,7 +5,7 @@ const assert = require('assert')
 const fs = require('fs')
 const path = require('path')
 const { test, before, after } = require('node:test')
-const { Stage, TOKEN } = require('../lib/stage')
+const { Stage, TOKEN, link } = require('../lib/stage')
 const { Process } = require('../../lib/process')
 const { connect, join, say, addExpense, owed } = require('../lib/steps')
 const { open, picture } = require('../lib/browser')
@@ -308,6 +308,43 @@ test('messages of other rooms are counted, and those of rooms that are not subsc
   assert.strictEqual(await log(page).getByText('not heard').count(), 0)
   assert.deepStrictEqual(page.faults, [])
   await page.context().close()
+})
+
+test('a bridge that tells of changes is not asked for them; one that does not is', { timeout: 60_000 }, async () => {
+  for (const tells of [true, false]) {
+    const page = await stage.browser.page()
+    const asked = []
+    await page.clock.install()
+    await page.routeWebSocket(a.bridgeUrl, (socket) => {
+      const bridge = socket.connectToServer()
+      socket.onMessage((text) => {
+        const { id, type } = JSON.parse(text)
+        asked.push(type)
+        // As the original's bridge.
+        if (type === 'watch' && !tells) socket.send(JSON.stringify({ id, type: 'error', error: 'Unknown type: watch' }))
+        else bridge.send(text)
+      })
+    })
+    const room = 'watched ' + tells
+    await a.bridge.call({ type: 'join', channel: room })
+    await page.goto(link(a, { room }))
+    await page.getByText('No expenses yet').waitFor()
+    const paid = (amount) => a.bridge.call({ type: 'expense_add', channel: room, payer: 'alice', amount, split: 'alice,bob' })
+    // What another client of the same bridge does, of which no message comes.
+    asked.length = 0
+    await page.clock.fastForward(60_000)
+    await paid(30)
+    if (!tells) await page.clock.fastForward(60_000)
+    await owed(page, ['alice +15.00', 'bob −15.00'], ['bob pays alice 15.00'])
+    assert.strictEqual(asked.includes('stats'), !tells, asked.join())
+    // Rooms that are joined elsewhere come into the list.
+    await a.bridge.call({ type: 'join', channel: room + ' too' })
+    if (!tells) await page.clock.fastForward(60_000)
+    await page.getByRole('button', { name: room + ' too', exact: true }).waitFor()
+    for (const name of [room, room + ' too']) await a.bridge.call({ type: 'leave', channel: name })
+    assert.deepStrictEqual(page.faults, [])
+    await page.context().close()
+  }
 })
 
 test('the assistant reads what the original reads', { timeout: 30_000 }, async () => {

@@ -144,7 +144,7 @@ pub(super) fn sidechannel_options(config: &PeerConfig) -> SidechannelOptions {
     }
 }
 
-fn bridge_options(bridge: &BridgeConfig, config: &PeerConfig, identity: &Identity) -> BridgeOptions {
+pub(super) fn bridge_options(bridge: &BridgeConfig, config: &PeerConfig, identity: &Identity) -> BridgeOptions {
     let (peer, address) = (identity.public_key_hex(), identity.address());
     // A character of a message may come as an escape of six.
     let largest = config.sidechannel.max_message_bytes.unwrap_or_default().saturating_mul(6);

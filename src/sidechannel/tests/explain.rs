@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use encoding::json::Value;
 use proptest::prelude::*;
 
-use super::{NOW, TestPeer, hex_of, keys, options, settle};
+use super::{NOW, TestPeer, hex_of, keys, manual_clock, options, settle};
 use crate::sidechannel::{
     Explanation, SidechannelOptions, explain_options,
     invite::{InviteTerms, create_invite},
@@ -100,6 +100,14 @@ fn every_obstacle_has_its_word_and_what_mends_it() {
             &["weak-proof"],
             "--sidechannel-pow 1 --sidechannel-pow-difficulty 12",
         ),
+        (
+            SidechannelOptions { pow_channels: Some(vec!["other".into()]), ..open() },
+            &[],
+            &["weak-proof"],
+            "--sidechannel-pow-channels with this channel",
+        ),
+        (SidechannelOptions { pow_require_entry: true, ..open() }, &[], &["weak-proof"], "--sidechannel-pow-entry 0"),
+        (SidechannelOptions { pow_channels: Some(vec!["room".into()]), ..open() }, &[], &[], ""),
     ];
     for (options, receiving, sending, mend) in cases {
         let shown = format!("{options:?}");
@@ -250,4 +258,24 @@ async fn who_floods_and_who_lacks_an_invite_is_named() {
     settle().await;
     let explanation = a.sidechannel.explain("room");
     assert_eq!(codes(&explanation.sending), ["weak-proof", "peer-without-invite"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_proves_too_little_work_is_named_for_a_while() {
+    let room = |bits| SidechannelOptions { channels: vec!["room".into()], pow_difficulty: bits, ..options() };
+    let (clock, wall) = manual_clock(NOW);
+    let a = TestPeer::new(SELF, SidechannelOptions { clock, ..room(12) });
+    let b = TestPeer::new(STRANGER, SidechannelOptions { pow_enabled: false, ..room(12) });
+    a.connect(&b);
+    settle().await;
+    assert_eq!(codes(&a.sidechannel.explain("room").receiving), [] as [&str; 0]);
+    assert!(b.send("room", "without work").await);
+    settle().await;
+    let explanation = a.sidechannel.explain("room");
+    assert_eq!(codes(&explanation.receiving), ["weak-proof"]);
+    assert!(explanation.receiving[0].why.contains(&hex_of(STRANGER)), "{explanation:?}");
+    assert!(explanation.receiving[0].mend[0].starts_with("--sidechannel-pow 1 --sidechannel-pow-difficulty 12 "));
+    assert_eq!(codes(&a.sidechannel.explain("elsewhere").receiving), ["not-joined"]);
+    wall.fetch_add(600_000, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(codes(&a.sidechannel.explain("room").receiving), [] as [&str; 0]);
 }

@@ -9,7 +9,7 @@ export class Bridge extends EventTarget {
   #next = 1
   #pending = new Map()
 
-  /** Events: `message` (detail: a sidechannel message), `close`. */
+  /** Events: `message` (detail: a sidechannel message), `news` (detail: what changed, once `watch` was asked for), `close`. */
   constructor (url) {
     super()
     this.#socket = new WebSocket(url)
@@ -56,6 +56,8 @@ export class Bridge extends EventTarget {
       this.#greeted(message)
     } else if (message.type === 'sidechannel_message') {
       this.dispatchEvent(new CustomEvent('message', { detail: message }))
+    } else if (message.type === 'expenses_changed' || message.type === 'stats_changed') {
+      this.dispatchEvent(new CustomEvent('news', { detail: message }))
     }
   }
 

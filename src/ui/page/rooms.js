@@ -21,7 +21,7 @@ export function startRooms (session, { fail }) {
     if (!room) return
     setText($('room-name'), cut(room.name, MAX_NAME))
     const where = session.isEntry(room) ? 'Where all peers meet · ' : room.joined ? '' : 'Joining… · '
-    setText($('room-facts'), where + plural(session.peers, 'peer') + ' connected')
+    setText($('room-facts'), where + (session.status === 'online' ? plural(session.peers, 'peer') + ' connected' : 'not connected'))
     $('leave').hidden = session.isEntry(room)
     $('listen').classList.toggle('on', room.listening)
     setText($('listen'), room.listening ? 'Subscribed' : 'Subscribe')
@@ -29,7 +29,7 @@ export function startRooms (session, { fail }) {
   }
 
   for (const type of ['rooms', 'current']) session.addEventListener(type, render)
-  session.addEventListener('stats', head)
+  for (const type of ['stats', 'status']) session.addEventListener(type, head)
   // After a new list is there: the current one may lie outside of what is seen of it.
   session.addEventListener('current', () => $('rooms').querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }))
   $('leave').addEventListener('click', () => {

@@ -3,7 +3,7 @@
 import { Bridge } from './bridge.js'
 import { Room, meaning } from './room.js'
 
-/** How often is asked what the bridge does not tell by itself: the number of peers, and what other clients changed. */
+/** How often is asked what a bridge does not tell by itself, the original's: the number of peers, and what other clients changed. */
 const REFRESH_MS = 3000
 /** A connection that does not greet in that time is given up. */
 const GREETING_MS = 10_000
@@ -28,10 +28,12 @@ export class Session extends EventTarget {
   #connection = null
   #attempts = 0
   #timer = null
+  /** Whether the bridge tells of changes by itself. */
+  #isTold = false
 
   constructor () {
     super()
-    setInterval(() => this.refresh(), REFRESH_MS)
+    setInterval(() => { if (!this.#isTold) this.refresh() }, REFRESH_MS)
     document.addEventListener('visibilitychange', () => this.refresh())
   }
 
@@ -96,6 +98,8 @@ export class Session extends EventTarget {
       })
       this.hello = hello
       bridge.addEventListener('message', ({ detail }) => this.#receive(detail))
+      bridge.addEventListener('news', ({ detail }) => this.#learn(detail))
+      this.#isTold = await bridge.request('watch').then(({ on }) => on === true, () => false)
       await this.#enter(bridge, room)
       if (bridge.ended) throw new Error('The connection to the peer was lost.')
     } catch (error) {
@@ -257,16 +261,25 @@ export class Session extends EventTarget {
   async refresh () {
     if (this.status !== 'online' || document.visibilityState !== 'visible') return
     this.read()
-    const bridge = this.#bridge
     try {
-      const stats = await bridge.request('stats')
-      this.peers = Number(stats.connectionCount) || 0
-      // Joined by others, in the terminal for example. What they left stays in view until it is left here.
-      const fresh = (stats.channels ?? []).map(String).filter((name) => !this.rooms.get(name)?.joined)
-      for (const name of fresh) await this.#joined(name)
-      this.#tell('stats')
+      await this.#count(await this.request('stats'))
     } catch { /* The connection tells by itself when it is lost. */ }
     if (this.current) this.refreshLedger(this.current)
+  }
+
+  async #count (stats) {
+    this.peers = Number(stats.connectionCount) || 0
+    // Joined by others, in the terminal for example. What they left stays in view until it is left here.
+    const fresh = (stats.channels ?? []).map(String).filter((name) => !this.rooms.get(name)?.joined)
+    for (const name of fresh) await this.#joined(name)
+    this.#tell('stats')
+  }
+
+  /** What the bridge tells by itself. A room that is not shown is asked for when it is. */
+  #learn (news) {
+    if (this.status !== 'online') return
+    if (news.type === 'stats_changed') this.#count(news).catch(() => {})
+    else if (this.current && [null, this.current.name].includes(news.channel)) this.refreshLedger(this.current)
   }
 
   /** Asks for the ledger, if it is another than before. One question at a time for each room. */
