@@ -19,7 +19,11 @@ const peers = []
 
 /** A peer; `again` takes the place, and the identity, of one that is ended. */
 async function start (role, flags, again = null) {
-  if (again) await again.kill({ again: true })
+  if (again) {
+    // Its store is not for others.
+    again.released = true
+    await again.stop()
+  }
   const peer = await Peer.start({ kind: 'rust', role, bootstrap: dht.bootstrap, own: true, store: again?.store, extra: [...TOGETHER, ...flags] })
   peers.push(peer)
   await peer.bridge.started()
@@ -209,7 +213,8 @@ describe('explain', { concurrency: 1 }, () => {
   for (const [what, body] of Object.entries(CASES)) {
     const name = 'explain: ' + what
     test(name, { skip: !wanted(name) }, () => reporting(() => [...peers, dht], body).finally(async () => {
-      await Promise.all(peers.splice(0).map((peer) => peer.process.exit ? null : peer.kill()))
+      // In order, so that nobody looks for them in the next test.
+      await Promise.all(peers.splice(0).map((peer) => peer.process.exit ? null : peer.stop()))
     }))
   }
 })

@@ -31,8 +31,8 @@ const STEPS = [
   [{ channel: 'room', message: 'too little elsewhere', bits: BITS - 2 }, POW],
   [{ channel: 'room', message: 'enough elsewhere', bits: BITS }, 'heard'],
   [{ letters: FLOOD, bits: BITS }, RATE],
-  // What has too little work is not weighed.
-  [{ letters: FLOOD, bits: BITS - 1 }, POW],
+  // What has too little work is not weighed. (What is above the limit by itself is not even read here; the original reads it.)
+  [{ letters: FLOOD / 3, bits: BITS - 1 }, POW],
   [{ letters: FLOOD, bits: BITS }, RATE],
   [{ message: 'two strikes are none', bits: BITS }, 'heard'],
   [{ letters: FLOOD, bits: BITS }, RATE]
