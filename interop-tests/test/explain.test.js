@@ -152,7 +152,7 @@ const CASES = {
       const invite = named(await run(inviter, ask + ' --ttl ' + ttl), 'invite_b64')
       assert.deepEqual(await run(guest, take.replace('<invite_b64>', invite)), ['Joined sidechannel: ' + ROOM])
     }
-    await invited('invite-missing', 1)
+    await invited('invite-missing', 4)
     await invited('invite-expired', 600)
     await clear(guest, ['sending'])
     await heard(inviter, guest)
