@@ -9,7 +9,7 @@
 //! | 2 | 1 | [`flags`] |
 //! | 3 | 1 | data offset: bytes between the header and the payload |
 //! | 4 | 4 | stream id of the receiver |
-//! | 8 | 4 | receive window of the sender, in bytes |
+//! | 8 | 4 | receive window of the sender: the bytes that it still takes |
 //! | 12 | 4 | sequence number, counted in packets |
 //! | 16 | 4 | acknowledgement: the next packet number that the sender expects |
 //!
@@ -54,7 +54,7 @@ pub struct Header {
     pub data_offset: u8,
     /// The stream id at the receiver of the packet.
     pub stream_id: u32,
-    /// Bytes that the sender is ready to receive, counted from `ack`.
+    /// Bytes that the sender still takes: what its reader left free. What it holds out of order is not counted.
     pub window: u32,
     /// Number of this packet, or of the sender's next packet where the packet has no number of its own.
     pub seq: u32,

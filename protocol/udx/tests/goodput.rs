@@ -1,4 +1,7 @@
 //! Goodput through bad links in virtual time: shares of what the link carries, and what is repeated for it.
+//!
+//! Time and chance are the seed's, so that each figure repeats itself to the packet. The bounds lie close to what the rules of
+//! loss, start and window give: who changes a rule sees here what it costs, and moves the bound with a reason.
 
 mod common;
 
@@ -34,16 +37,24 @@ async fn through(delay: u64, loss: f64, total: usize) -> (f64, f64) {
 #[tokio::test(start_paused = true)]
 async fn random_loss_leaves_most_of_a_long_link() {
     let (share, repeats) = through(50, 0.01, 24 << 20).await;
-    assert!(share > 0.62 && repeats < 0.08, "{share} {repeats}");
+    assert!(share > 0.706 && repeats < 0.058, "{share} {repeats}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_loss_leaves_nearly_all_of_a_short_link() {
     let (share, repeats) = through(10, 0.02, 24 << 20).await;
-    assert!(share > 0.87 && repeats < 0.05, "{share} {repeats}");
+    assert!(share > 0.914 && repeats < 0.031, "{share} {repeats}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_clean_link_is_filled_soon() {
     let (share, repeats) = through(50, 0.0, 24 << 20).await;
-    assert!(share > 0.70 && repeats < 0.08, "{share} {repeats}");
+    assert!(share > 0.755 && repeats < 0.048, "{share} {repeats}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_transfer_takes_few_round_trips() {
     // Nearly all of it is the start: ten round trips were 0.20.
     let (share, repeats) = through(50, 0.0, 2 << 20).await;
-    assert!(share > 0.23 && repeats < 0.01, "{share} {repeats}");
+    assert!(share > 0.257 && repeats < 0.001, "{share} {repeats}");
 }

@@ -332,6 +332,35 @@ async fn a_stream_moves_and_nothing_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_moves_on_the_socket_that_it_has() {
+    let Pair { udx, sockets, a, b, .. } = pair(3, Link { delay: millis(10), loss: 0.02, ..Link::default() }, (0, 0));
+    let second = udx[1].bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    let sending = tokio::spawn({
+        let a = a.clone();
+        async move { send(&a, 2_000_000, 10_000).await }
+    });
+    let reading = tokio::spawn({
+        let b = b.clone();
+        async move { receive(&b, Duration::ZERO).await }
+    });
+    tokio::time::sleep(millis(60)).await;
+    let (here, there) = tokio::join!(
+        timeout(Duration::from_secs(20), a.change_remote(&sockets[0], 2, second.local_addr())),
+        timeout(Duration::from_secs(20), b.change_remote(&second, 1, sockets[0].local_addr())),
+    );
+    here.expect("it is told").unwrap();
+    there.expect("it is told").unwrap();
+    assert_eq!((a.remote_addr(), a.socket().as_ref()), (Some(second.local_addr()), Some(&sockets[0])));
+    sending.await.unwrap().unwrap();
+    b.write_end();
+    assert_eq!(reading.await.unwrap().unwrap(), 2_000_000);
+    a.closed().await.unwrap();
+    // With nothing under way there is nothing to wait for.
+    let Pair { sockets, a, .. } = pair(4, Link::default(), (0, 0));
+    a.change_remote(&sockets[0], 2, sockets[1].local_addr()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_relay_passes_a_stream_on() {
     let Pair { net, udx, sockets, .. } = pair(12, Link { delay: millis(5), loss: 0.01, ..Link::default() }, (0, 0));
     let relay = udx::Udx::with_network(net.host("10.0.0.9".parse().unwrap()));
@@ -429,4 +458,39 @@ async fn idle_streams_cost_no_packets() {
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(net.stats().sent, before);
     drop((a, b));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_kept_alive_says_so_when_it_is_idle() {
+    let Pair { net, a, b, .. } = pair(17, Link::default(), (0, 0));
+    a.write(block(0, 1000)).await.unwrap();
+    b.read_chunk().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    a.set_keepalive(Some(Duration::from_secs(20)));
+    let mut before = net.stats().sent;
+    let mut since = || {
+        let now = net.stats().sent;
+        now - std::mem::replace(&mut before, now)
+    };
+    // One and its answer each time, and nobody polls either stream.
+    tokio::time::sleep(Duration::from_secs(3610)).await;
+    assert_eq!(since(), 2 * 180);
+    // That no answer comes is no failure: old peers give none.
+    net.set_link(B, A, Link { loss: 1.0, ..Link::default() });
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((a.close_reason(), b.close_reason()), (None, None));
+    net.set_link(B, A, Link::default());
+    a.set_keepalive(None);
+    since();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(since(), 0);
+    // It ends with the stream.
+    a.set_keepalive(Some(Duration::from_secs(20)));
+    a.write_end();
+    b.write_end();
+    a.closed().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    since();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(since(), 0);
 }

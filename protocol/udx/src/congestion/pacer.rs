@@ -2,7 +2,7 @@
 
 use crate::stream::Micros;
 
-/// Bytes that may leave at once before any rate is known: the initial window and some more.
+/// Bytes that may leave at once before any rate is known: two thirds of the initial window. The rest follows [`MIN_WAIT`] later.
 const INITIAL_BURST: f64 = 25_000.0;
 /// The bucket holds what the rate gives in this time, so that timers of a millisecond's resolution keep up with the rate.
 const BURST_TIME: f64 = 2_500.0;

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 mod message;
+mod path;
 mod relay;
 mod status;
 mod tokio_io;
@@ -21,10 +22,10 @@ mod tokio_io;
 use super::socket::{SocketCore, UdxSocket};
 use super::weak::WeakUdxStream;
 use super::{Instance, now};
-use crate::error::{CloseReason, Error};
+use crate::error::CloseReason;
 use crate::network::Outgoing;
 use crate::packet::Header;
-use crate::stream::{Path, StreamState, Transmit};
+use crate::stream::{StreamState, Transmit};
 
 /// Batches that a stream sends in one turn before it lets others.
 const BATCHES_PER_TURN: usize = 16;
@@ -53,6 +54,8 @@ struct Inner {
     accept: bool,
     /// Sockets of the state's paths.
     sockets: Vec<Arc<SocketCore>>,
+    /// It moves, and the end of that was not told yet.
+    moving: bool,
     /// Sockets of earlier paths: the peer may not have noticed the move yet.
     former: VecDeque<u64>,
     /// A batch that the system refused for now.
@@ -99,6 +102,7 @@ impl Shared {
             state,
             accept,
             sockets: Vec::new(),
+            moving: false,
             former: VecDeque::new(),
             refused: None,
             flush_queued: false,
@@ -300,7 +304,8 @@ impl Shared {
         if inner.message_waker.is_some() && (closed || state.has_message()) {
             after.wakers[2] = inner.message_waker.take();
         }
-        if inner.sockets.len() > 1 && !state.path_changing() {
+        if inner.moving && !state.path_changing() {
+            inner.moving = false;
             let keep = state.path().map(|path| path.socket);
             let (kept, gone) = inner.sockets.drain(..).partition(|socket| Some(socket.id()) == keep);
             inner.sockets = kept;
@@ -424,84 +429,6 @@ impl UdxStream {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.shared().id
-    }
-
-    /// Says where the peer is and what the stream is called there. Nothing is sent until there is something to say.
-    ///
-    /// # Errors
-    /// [`Error::Connected`], [`Error::OtherInstance`], or [`Error::Closed`].
-    pub fn connect(&self, socket: &UdxSocket, remote_id: u32, addr: SocketAddr) -> Result<(), Error> {
-        self.check_instance(socket)?;
-        let mut inner = self.lock();
-        if let Some(reason) = inner.state.close_reason() {
-            return Err(reason.into());
-        }
-        let path = Path { socket: socket.id(), remote_id, addr };
-        if !inner.state.connect(path, None) {
-            return Err(Error::Connected);
-        }
-        inner.sockets.push(Arc::clone(socket.core()));
-        inner.send_held(path, socket.core());
-        self.shared().settle(inner, now(), true);
-        Ok(())
-    }
-
-    fn check_instance(&self, socket: &UdxSocket) -> Result<(), Error> {
-        if !Arc::ptr_eq(&socket.core().instance, &self.handle.instance) {
-            return Err(Error::OtherInstance);
-        }
-        if socket.is_closed() { Err(CloseReason::SocketClosed.into()) } else { Ok(()) }
-    }
-
-    /// Moves a connected stream to another address, remote id or socket. New packets go there at once; packets that were
-    /// sent before are repeated where they went first. Returns when the peer has all of those.
-    ///
-    /// The move happens when this is called; the future only waits.
-    ///
-    /// # Errors
-    /// [`Error::NotConnected`], [`Error::OtherInstance`], or [`Error::Closed`], also while it waits.
-    pub fn change_remote(
-        &self,
-        socket: &UdxSocket,
-        remote_id: u32,
-        addr: SocketAddr,
-    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
-        let started = self.start_change(socket, remote_id, addr);
-        let stream = self.clone();
-        async move {
-            started?;
-            stream
-                .wait(|inner| match inner.state.close_reason() {
-                    Some(reason) => Some(Err(reason.into())),
-                    None => (!inner.state.path_changing()).then_some(Ok(())),
-                })
-                .await
-        }
-    }
-
-    fn start_change(&self, socket: &UdxSocket, remote_id: u32, addr: SocketAddr) -> Result<(), Error> {
-        self.check_instance(socket)?;
-        let mut inner = self.lock();
-        if let Some(reason) = inner.state.close_reason() {
-            return Err(reason.into());
-        }
-        if !inner.state.change_path(Path { socket: socket.id(), remote_id, addr }) {
-            return Err(Error::NotConnected);
-        }
-        inner.sockets.retain(|known| known.id() != socket.id());
-        inner.sockets.push(Arc::clone(socket.core()));
-        self.shared().settle(inner, now(), true);
-        Ok(())
-    }
-
-    /// Waits for a packet that arrives before the stream is connected, or on another socket than the connected one, and
-    /// says where it came from. With [`StreamOptions::accept`](super::StreamOptions) the packet itself is taken. The latest
-    /// one is remembered, so that none is missed between two calls.
-    ///
-    /// # Errors
-    /// Why the stream is over.
-    pub async fn first_packet(&self) -> Result<(UdxSocket, SocketAddr), CloseReason> {
-        self.shared().first_packet().await
     }
 
     async fn wait<T>(&self, look: impl FnMut(&mut Inner) -> Option<T>) -> T {

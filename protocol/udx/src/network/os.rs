@@ -28,6 +28,10 @@ impl Network for OsNetwork {
     fn bind(&self, addr: SocketAddr) -> io::Result<Arc<dyn DatagramSocket>> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
+        if addr.is_ipv6() && addr.ip().is_unspecified() {
+            // Of IPv4 peers too, which is not what every system does by itself.
+            socket.set_only_v6(false)?;
+        }
         socket.bind(&addr.into())?;
         enlarge_buffers(&socket);
         let io = UdpSocket::from_std(socket.into())?;

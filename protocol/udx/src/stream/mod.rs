@@ -206,7 +206,11 @@ pub struct StreamState {
     trim_at: Option<Micros>,
     /// Unanswered probes of a closed window.
     window_probes: u32,
-    window_probe_due: bool,
+    /// A `HEARTBEAT` is to be sent now.
+    heartbeat_due: bool,
+    /// Idle time after which one is sent, and when that is.
+    keepalive: Option<Micros>,
+    keepalive_at: Option<Micros>,
     /// A tail probe is to be sent now.
     tail_due: bool,
     /// The last packet that a tail probe covers, while it is under way.
@@ -256,7 +260,9 @@ impl StreamState {
             pace_at: None,
             trim_at: None,
             window_probes: 0,
-            window_probe_due: false,
+            heartbeat_due: false,
+            keepalive: None,
+            keepalive_at: None,
             tail_due: false,
             tail_probe: None,
             tail_permitted: true,
@@ -518,7 +524,8 @@ impl StreamState {
         self.pace_at = None;
         self.trim_at = None;
         self.tail_due = false;
-        self.window_probe_due = false;
+        self.heartbeat_due = false;
+        self.keepalive_at = None;
         self.ack_owed = false;
     }
 

@@ -75,7 +75,7 @@ impl StreamState {
         if self.ack_owed && self.inbox.has_held() {
             return Some(self.put_ack(now, path, buffer));
         }
-        if std::mem::take(&mut self.window_probe_due) {
+        if std::mem::take(&mut self.heartbeat_due) {
             return Some(self.put_plain(path, flags::HEARTBEAT, buffer));
         }
         if let Some(transmit) = self.put_numbered(now, max_segments, buffer) {

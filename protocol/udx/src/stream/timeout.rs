@@ -1,6 +1,6 @@
 //! What time does to the stream.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{LINGER, Life, Micros, StreamState};
 use crate::congestion::Recovery;
@@ -15,6 +15,8 @@ const END_STRIKES: u8 = 3;
 const MAX_ACK_DELAY: Micros = 2_000;
 /// No tail probe is sent sooner than this: below it, scheduling decides when an acknowledgement comes.
 const MIN_TAIL_TIME: Micros = 5_000;
+/// The shortest idle time that is kept alive.
+const MIN_KEEPALIVE: Micros = 10_000;
 
 impl StreamState {
     /// When [`StreamState::handle_timeout`] has something to do.
@@ -23,7 +25,7 @@ impl StreamState {
         if let Life::Lingering(_, until) = self.life {
             return Some(self.instant(self.farewell_at.map_or(until, |at| at.min(until))));
         }
-        [self.rto_at, self.reorder_at, self.tail_at, self.probe_at, self.pace_at, self.trim_at]
+        [self.rto_at, self.reorder_at, self.tail_at, self.probe_at, self.pace_at, self.trim_at, self.keepalive_at]
             .into_iter()
             .flatten()
             .min()
@@ -53,12 +55,28 @@ impl StreamState {
         if due(&mut self.probe_at) {
             self.on_window_probe(now);
         }
+        if due(&mut self.keepalive_at) {
+            self.on_keepalive(now);
+        }
         if due(&mut self.tail_at) {
             self.on_tail(now);
         }
         if due(&mut self.rto_at) {
             self.on_retransmission_timeout(now);
         }
+    }
+
+    /// Sends a `HEARTBEAT` each time that nothing was under way for `idle`, so that what is on the path (a NAT, a firewall)
+    /// remembers the stream. That no answer comes is no failure: `libudx` before 1.20 knows no heartbeats. `None` stops it.
+    pub fn set_keepalive(&mut self, now: Instant, idle: Option<Duration>) {
+        self.keepalive = idle.map(|idle| (idle.as_micros() as Micros).max(MIN_KEEPALIVE));
+        let open = self.life == Life::Open;
+        self.keepalive_at = self.keepalive.filter(|_| open).map(|idle| self.micros(now) + idle);
+    }
+
+    fn on_keepalive(&mut self, now: Micros) {
+        self.keepalive_at = self.keepalive.map(|idle| now + idle);
+        self.heartbeat_due |= self.out.outstanding() == 0;
     }
 
     /// Gives an idle receiver's spare memory back.
@@ -149,7 +167,7 @@ impl StreamState {
         if self.window_probes > u32::from(MAX_STRIKES) {
             return self.close(CloseReason::TimedOut, None);
         }
-        self.window_probe_due = true;
+        self.heartbeat_due = true;
         self.probe_at = Some(now + 2 * self.rtt.rto());
     }
 }

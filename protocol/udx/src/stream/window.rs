@@ -4,6 +4,8 @@
 //! does; we say what our reader left free of 4 MiB. As in `libudx` what arrived out of order does not count against the
 //! window: a hole that takes several round trips to mend must not stop a sender whose receiver has room.
 
+use super::MAX_MTU;
+
 /// Bytes that the reader may leave unread before the peer is told to stop: the window of libudx.
 pub const RECEIVE_WINDOW: usize = 4 << 20;
 /// What a receiver takes beyond its window. A JavaScript peer probes a closed window with new data packets and gives up when
@@ -16,9 +18,14 @@ const REORDER_ALLOWANCE: usize = 3 << 20;
 /// The largest window that is believed: it bounds what a sender keeps for a peer that says more.
 const MAX_PEER_WINDOW: u32 = 16 << 20;
 
+/// The least window that is advertised but none: a full packet. A JavaScript peer sends nothing into less, and asks for more only
+/// if it was told that there is none, so that a lost update would hold it up for ever.
+const LEAST: usize = MAX_MTU;
+
 /// The window to advertise when `unread` bytes wait for the reader.
 pub(super) fn advertised(unread: usize) -> u32 {
-    RECEIVE_WINDOW.saturating_sub(unread) as u32
+    let free = RECEIVE_WINDOW.saturating_sub(unread);
+    if free < LEAST { 0 } else { free as u32 }
 }
 
 /// Whether a receiver that holds `held` bytes, in order and not, has room for `len` more.
@@ -107,5 +114,7 @@ mod tests {
         assert!(!reopened(advertised(RECEIVE_WINDOW), advertised(RECEIVE_WINDOW / 2 + 1)));
         assert!(!reopened(advertised(0), advertised(0)));
         assert_eq!(advertised(RECEIVE_WINDOW + 1), 0);
+        assert_eq!(advertised(RECEIVE_WINDOW - LEAST) as usize, LEAST);
+        assert_eq!(advertised(RECEIVE_WINDOW - LEAST + 1), 0);
     }
 }
