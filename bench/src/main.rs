@@ -15,6 +15,7 @@ mod link;
 mod load;
 mod mux;
 mod node;
+mod pool;
 mod pow;
 mod quic;
 mod serve;
@@ -146,7 +147,7 @@ async fn start(bootstrap: &str) -> Result<Dht, Failure> {
 fn options(bootstrap: &str) -> Result<DhtOptions, Failure> {
     Ok(DhtOptions {
         bootstrap: Some(vec![BootstrapNode::from(address(bootstrap)?)]),
-        host: Ipv4Addr::LOCALHOST,
+        host: Ipv4Addr::LOCALHOST.into(),
         ..DhtOptions::default()
     })
 }

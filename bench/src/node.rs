@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::lines::{Answer, Failure, Lines, answer};
-use crate::{hex, key, start};
+use crate::{hex, key, pool, start};
 
 /// What a node is asked to do; see `interop-tests/dht/node.js`.
 #[derive(Deserialize)]
@@ -31,17 +31,27 @@ enum Op {
     Destroy {},
 }
 
+/// The same for what has a file of its own.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Request {
+    Node(Op),
+    Pool(pool::Op),
+}
+
 pub(crate) async fn run() -> Result<(), Failure> {
     let mut lines = Lines::new();
     let mut node = None;
     let mut servers = HashMap::new();
-    while let Some((id, op)) = lines.next::<Op>().await? {
-        if let Op::Start { bootstrap } = &op {
+    let mut pooled = None;
+    while let Some((id, request)) = lines.next::<Request>().await? {
+        if let Request::Node(Op::Start { bootstrap }) = &request {
             node = Some(start(bootstrap).await?);
         }
-        let done = match &node {
-            Some(dht) => perform(op, dht, &mut servers).await,
-            None => Err("not started".into()),
+        let done = match (request, &node) {
+            (Request::Node(op), Some(dht)) => perform(op, dht, &mut servers).await,
+            (Request::Pool(op), Some(dht)) => pool::perform(op, dht, &mut pooled).await,
+            (_, None) => Err("not started".into()),
         };
         answer(id, done);
     }

@@ -13,6 +13,7 @@ const bytes = (hex) => Buffer.from(hex, 'hex')
 const pair = (seed) => DHT.keyPair(bytes(seed))
 let dht = null
 const servers = new Map()
+const pooling = require('./pool')(stack, () => dht)
 
 const ops = {
   async start ({ bootstrap }) {
@@ -102,7 +103,9 @@ const ops = {
 
   async destroy () {
     await dht.destroy()
-  }
+  },
+
+  ...pooling
 }
 
 createInterface({ input: process.stdin })

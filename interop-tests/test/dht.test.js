@@ -53,11 +53,51 @@ async function connect (server, client) {
   await server.call({ op: 'unlisten', key })
 }
 
+// What hyperdht expects of its own pools (test/pool.js).
+async function pools (server, client) {
+  // On the client's side: who asks twice gets one connection.
+  const { key } = await server.call({ op: 'listen', seed: hex() })
+  await client.call({ op: 'pool' })
+  assert.ok((await client.call({ op: 'pool_connect', seed: hex(), key })).same)
+  assert.deepEqual(await state(client, 1), { opened: 1, connections: 1 })
+  await client.call({ op: 'pool_close' })
+  await server.call({ op: 'unlisten', key })
+
+  // On the server's side: who comes twice ends its first connection, and the second stays.
+  await server.call({ op: 'pool' })
+  await client.call({ op: 'pool' })
+  const pooled = (await server.call({ op: 'pool_listen', seed: hex() })).key
+  const seed = hex()
+  const { held } = await client.call({ op: 'hold', seed, key: pooled })
+  assert.deepEqual(await state(server, 1), { opened: 1, connections: 1 })
+  await client.call({ op: 'hold', seed, key: pooled })
+  await client.call({ op: 'ended', held })
+  assert.deepEqual(await state(server, 2), { opened: 2, connections: 1 })
+  // Another peer takes nobody's place.
+  await client.call({ op: 'hold', seed: hex(), key: pooled })
+  assert.deepEqual(await state(server, 3), { opened: 3, connections: 2 })
+
+  // On both sides.
+  await client.call({ op: 'pool' })
+  assert.ok((await client.call({ op: 'pool_connect', seed: hex(), key: pooled })).same)
+  assert.deepEqual(await state(client, 1), { opened: 1, connections: 1 })
+  assert.equal((await state(server, 4)).opened, 4)
+  await client.call({ op: 'pool_close' })
+  await server.call({ op: 'pool_close' })
+}
+
+/** What a pool says once it has told of so many connections. */
+async function state (node, count) {
+  const { opened, connections } = await node.call({ op: 'pool_opened', count })
+  return { opened, connections }
+}
+
 const WHAT = {
   'mutable records': mutable,
   'immutable records': immutable,
   announcements: announce,
-  connections: connect
+  connections: connect,
+  'connection pools': pools
 }
 
 describe('DHT', { concurrency: 3 }, () => {
