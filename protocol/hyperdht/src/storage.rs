@@ -453,6 +453,35 @@ mod tests {
         assert_eq!(node.ask(command::IMMUTABLE_PUT, &crypto::hash(&[&long]), Some(&long)), Answer::Silence);
     }
 
+    /// Two thirds of the age at least, four thirds at most: as JavaScript's nodes, which turn over two generations.
+    #[test]
+    fn what_nobody_repeats_is_forgotten() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let keys = KeyPair::from_seed(&[1; 32]);
+        let (topic, mutable, immutable) = ([1; 32], crypto::hash(&[&keys.public_key]), crypto::hash(&[b"value"]));
+        let stored = |after: Duration| {
+            let mut node = Node::new();
+            node.ask(command::ANNOUNCE, &topic, Some(&announce(&topic, &keys, 0, None, 0)));
+            let put = MutablePut {
+                public_key: keys.public_key,
+                seq: 1,
+                value: b"1",
+                signature: sign_mutable(1, b"1", &keys),
+            };
+            node.ask(command::MUTABLE_PUT, &mutable, Some(&put.encode()));
+            node.ask(command::IMMUTABLE_PUT, &immutable, Some(b"value"));
+            node.now += after;
+            let kept = |answer: Answer| matches!(answer, Answer::Value(Some(_)));
+            let values = kept(node.ask(command::MUTABLE_GET, &mutable, Some(&[0])));
+            assert_eq!(kept(node.ask(command::IMMUTABLE_GET, &immutable, None)), values);
+            (node.lookup(&topic).is_some(), values)
+        };
+        assert_eq!(stored(Duration::from_secs(13 * 60)), (true, true));
+        assert_eq!(stored(Duration::from_secs(27 * 60)), (false, true));
+        assert_eq!(stored(31 * HOUR), (false, true));
+        assert_eq!(stored(65 * HOUR), (false, false));
+    }
+
     proptest! {
         #[test]
         fn any_value_is_survived(command in 0u64..12, value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200))) {

@@ -210,6 +210,20 @@ async fn a_server_stays_reachable_when_its_nodes_die() {
     talk(&bob, &server, key).await;
 }
 
+/// What nodes store of a server is forgotten after 27 minutes at the latest.
+#[tokio::test(start_paused = true)]
+async fn a_server_stays_announced_for_as_long_as_it_listens() {
+    let mut world = World::new(18, 12).await;
+    let (alice, bob) = (world.firewalled_node(ALICE).await, world.node(BOB).await);
+    let (server, key) = listen(&alice, ServerOptions::default()).await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(40 * 60)).await;
+        talk(&bob, &server, key).await;
+    }
+    server.close().await;
+    assert!(bob.find_peer(&key).await.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn destroying_a_node_ends_everything() {
     let mut world = World::new(16, 4).await;
