@@ -56,7 +56,7 @@ impl Player {
     async fn join(testnet: &Testnet) -> Self {
         let keys = KeyPair::generate();
         let options = NetworkOptions::new(keys.clone(), vec![testnet.bootstrap.into()]);
-        let options = NetworkOptions { host: Ipv4Addr::LOCALHOST, port: 0, ..options };
+        let options = NetworkOptions { host: Ipv4Addr::LOCALHOST.into(), port: 0, ..options };
         let network = SwarmNetwork::new(options).await.expect("a free port");
         let options = SidechannelOptions {
             console: Console::new(|_| {}),

@@ -32,7 +32,7 @@ impl Player {
     async fn join(testnet: &Testnet, sidechannel: SidechannelOptions) -> Player {
         let identity = Identity::generate();
         let options = NetworkOptions::new(identity.key_pair().clone(), vec![testnet.bootstrap.into()]);
-        let options = NetworkOptions { host: Ipv4Addr::LOCALHOST, port: 0, ..options };
+        let options = NetworkOptions { host: Ipv4Addr::LOCALHOST.into(), port: 0, ..options };
         let network = SwarmNetwork::new(options).await.expect("a free port");
         let bridge = BridgeOptions { host: "127.0.0.1".into(), token: "t".into(), ..BridgeOptions::default() };
         let options = PeerOptions {

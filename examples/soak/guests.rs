@@ -78,7 +78,7 @@ async fn guest(bootstrap: SocketAddrV4) {
 async fn visit(bootstrap: SocketAddrV4, keys: KeyPair, stay: Duration, in_order: bool) -> anyhow::Result<()> {
     let dht_options = DhtOptions {
         bootstrap: Some(vec![bootstrap.into()]),
-        host: Ipv4Addr::LOCALHOST,
+        host: Ipv4Addr::LOCALHOST.into(),
         port: 0,
         ..DhtOptions::default()
     };

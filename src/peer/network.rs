@@ -1,6 +1,6 @@
 //! The sidechannel's network: a Hyperswarm, and Protomux on its connections.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ pub struct NetworkOptions {
     /// The nodes that it begins with.
     pub bootstrap: Vec<BootstrapNode>,
     /// The address that it binds.
-    pub host: Ipv4Addr,
+    pub host: IpAddr,
     /// Public keys of blind relays that it meets peers at which it cannot reach otherwise.
     pub relay_through: Vec<[u8; 32]>,
     /// The port that it binds; another if it is taken, any if it is 0.

@@ -79,7 +79,7 @@ impl Peer {
     async fn swarm(self: &Arc<Self>, request: &Value) -> Result<Value> {
         let mut options = SwarmOptions::default();
         options.dht_options.bootstrap = Some(vec![text(request, "bootstrap")?.parse()?]);
-        options.dht_options.host = std::net::Ipv4Addr::LOCALHOST;
+        options.dht_options.host = std::net::Ipv4Addr::LOCALHOST.into();
         let swarm = Arc::new(Swarm::new(options).await?);
         *self.swarm.lock() = Some(swarm.clone());
         let topic = crypto::hash(&[text(request, "topic")?.as_bytes()]);

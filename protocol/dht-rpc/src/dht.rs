@@ -35,8 +35,9 @@ pub struct Options {
     pub bootstrap: Vec<BootstrapNode>,
     /// Other nodes that are known already.
     pub nodes: Vec<SocketAddrV4>,
-    /// The address to bind.
-    pub host: Ipv4Addr,
+    /// The address to bind. With an IPv6 one, `::` for all of both kinds, streams reach IPv6 peers too; the nodes of the network
+    /// know each other by IPv4 addresses only.
+    pub host: IpAddr,
     /// The port of the server socket; if it is taken, the four after it are tried. Zero takes any.
     pub port: u16,
     /// Takes any port rather than failing when those are taken.
@@ -63,7 +64,7 @@ impl Default for Options {
         Self {
             bootstrap: Vec::new(),
             nodes: Vec::new(),
-            host: Ipv4Addr::UNSPECIFIED,
+            host: Ipv4Addr::UNSPECIFIED.into(),
             port: 0,
             any_port: true,
             ephemeral: None,
@@ -129,7 +130,7 @@ impl Dht {
     /// When no port can be bound.
     pub fn new(udx: Udx, options: Options) -> io::Result<Self> {
         let server = bind_server(&udx, &options)?;
-        let client = udx.bind(SocketAddr::new(IpAddr::V4(options.host), 0))?;
+        let client = udx.bind(SocketAddr::new(options.host, 0))?;
 
         let mut rng = match options.seed {
             Some(seed) => StdRng::seed_from_u64(seed),
@@ -334,7 +335,7 @@ impl Dht {
 }
 
 fn bind_server(udx: &Udx, options: &Options) -> io::Result<UdxSocket> {
-    let addr = |port| SocketAddr::new(IpAddr::V4(options.host), port);
+    let addr = |port| SocketAddr::new(options.host, port);
     if options.port == 0 {
         return udx.bind(addr(0));
     }

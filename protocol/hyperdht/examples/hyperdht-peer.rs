@@ -66,11 +66,11 @@ fn options(bootstrap: Option<&str>) -> Result<DhtOptions> {
         Ok(format!("{host}:{port}").parse()?)
     };
     let bootstrap = Some(nodes.iter().map(parse).collect::<Result<Vec<_>>>()?);
-    Ok(DhtOptions { bootstrap, host: Ipv4Addr::LOCALHOST, ..DhtOptions::default() })
+    Ok(DhtOptions { bootstrap, host: Ipv4Addr::LOCALHOST.into(), ..DhtOptions::default() })
 }
 
 async fn bootstrap(port: u16) -> Result<()> {
-    let options = DhtOptions { host: Ipv4Addr::LOCALHOST, ..DhtOptions::default() };
+    let options = DhtOptions { host: Ipv4Addr::LOCALHOST.into(), ..DhtOptions::default() };
     let dht = Dht::bootstrapper(Ipv4Addr::LOCALHOST, port, options).await?;
     dht.bootstrapped().await;
     let addr = dht.local_addr().ok_or("not bound")?;

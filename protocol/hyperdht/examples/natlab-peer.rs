@@ -11,7 +11,7 @@
 //! `FAST_OPEN=0` asks before it writes, `QUICK_FIREWALL=0` believes in a firewall without a test.
 
 use std::error::Error;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use crypto::KeyPair;
@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let nodes = std::env::var("BOOTSTRAP")?;
     let bootstrap: std::result::Result<Vec<BootstrapNode>, _> = nodes.split(',').map(str::parse).collect();
-    let host = std::env::var("HOST").map_or(Ok(Ipv4Addr::UNSPECIFIED), |host| host.parse())?;
+    let host = std::env::var("HOST").map_or(Ok(IpAddr::from(Ipv4Addr::UNSPECIFIED)), |host| host.parse())?;
     let options = DhtOptions {
         bootstrap: Some(bootstrap?),
         host,

@@ -1,7 +1,7 @@
 //! The handle of a node, and what it does with the requests of others.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,8 +50,9 @@ pub struct DhtOptions {
     pub bootstrap: Option<Vec<BootstrapNode>>,
     /// Other nodes that are known already.
     pub nodes: Vec<SocketAddrV4>,
-    /// The address to bind.
-    pub host: Ipv4Addr,
+    /// The address to bind. With an IPv6 one, `::` for all of both kinds, streams reach IPv6 peers too; the nodes of the network
+    /// know each other by IPv4 addresses only.
+    pub host: IpAddr,
     /// The port to bind; if it is taken, the four after it are tried, then any. Zero takes any.
     pub port: u16,
     /// Takes any port rather than failing when those are taken.
@@ -85,7 +86,7 @@ impl Default for DhtOptions {
         Self {
             bootstrap: None,
             nodes: Vec::new(),
-            host: Ipv4Addr::UNSPECIFIED,
+            host: Ipv4Addr::UNSPECIFIED.into(),
             port: DEFAULT_PORT,
             any_port: true,
             key_pair: None,
@@ -257,7 +258,7 @@ impl Dht {
     }
 
     /// The address that the server socket is bound to; `None` after the node was destroyed.
-    pub fn local_addr(&self) -> Option<SocketAddrV4> {
+    pub fn local_addr(&self) -> Option<SocketAddr> {
         self.inner.bound(SocketId::SERVER)
     }
 
@@ -350,11 +351,8 @@ fn is_acceptable(addr: SocketAddrV4) -> bool {
 
 impl Inner {
     /// The address that a socket is bound to.
-    pub(crate) fn bound(&self, id: SocketId) -> Option<SocketAddrV4> {
-        match self.rpc.socket(id)?.local_addr() {
-            SocketAddr::V4(addr) => Some(addr),
-            SocketAddr::V6(_) => None,
-        }
+    pub(crate) fn bound(&self, id: SocketId) -> Option<SocketAddr> {
+        Some(self.rpc.socket(id)?.local_addr())
     }
 
     /// Where our server socket can be reached in local networks.

@@ -1,6 +1,6 @@
 //! The addresses of this machine in its local networks.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,11 +21,14 @@ impl LocalAddresses {
         Self { fixed, cached: Mutex::new(None) }
     }
 
-    /// Where a socket that is bound to `bound` can be reached in local networks.
-    pub(crate) fn of(&self, bound: SocketAddrV4, now: Instant) -> Vec<SocketAddrV4> {
+    /// Where a socket that is bound to `bound` can be reached in local networks. Handshakes carry IPv4 addresses only, and one
+    /// that is bound to an IPv6 address alone has none.
+    pub(crate) fn of(&self, bound: SocketAddr, now: Instant) -> Vec<SocketAddrV4> {
         let at = |ip| SocketAddrV4::new(ip, bound.port());
-        if bound.ip().is_loopback() {
-            return vec![bound];
+        match bound {
+            SocketAddr::V4(bound) if bound.ip().is_loopback() => return vec![bound],
+            SocketAddr::V6(bound) if !bound.ip().is_unspecified() => return Vec::new(),
+            _ => {}
         }
         let hosts = self.hosts(now);
         if hosts.is_empty() {
@@ -67,18 +70,24 @@ fn interfaces() -> Vec<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]
     fn a_socket_is_where_the_interfaces_are() {
         let now = Instant::now();
-        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 7);
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7));
         let fixed = LocalAddresses::new(Some(vec![Ipv4Addr::new(10, 0, 0, 1)]));
         assert_eq!(fixed.of(any, now), ["10.0.0.1:7".parse().expect("address")]);
         let none = LocalAddresses::new(Some(Vec::new()));
         assert_eq!(none.of(any, now), ["127.0.0.1:7".parse().expect("address")]);
         let loopback = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7);
-        assert_eq!(fixed.of(loopback, now), [loopback]);
+        assert_eq!(fixed.of(loopback.into(), now), [loopback]);
+        // Of both kinds, and of one.
+        let at = |ip: Ipv6Addr| fixed.of(SocketAddr::from((ip, 7)), now);
+        assert_eq!(at(Ipv6Addr::UNSPECIFIED), fixed.of(any, now));
+        assert!(at(Ipv6Addr::LOCALHOST).is_empty());
         assert!(LocalAddresses::default().of(any, now).iter().all(|addr| addr.port() == 7));
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets besides the two of a node: each for one connection, because a NAT is only known for the socket that was looked at.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
 
 use dht_rpc::{Probe, SocketId};
@@ -33,8 +33,8 @@ pub(crate) struct PoolSocket {
 impl PoolSocket {
     /// A new socket, whose probes go to `probes`.
     pub(crate) fn acquire(dht: &Arc<Inner>, probes: mpsc::Sender<Probe>) -> io::Result<Arc<Self>> {
-        let host = dht.bound(SocketId::SERVER).ok_or(io::ErrorKind::NotConnected)?;
-        let socket = dht.rpc.udx().bind(SocketAddr::new(IpAddr::V4(*host.ip()), 0))?;
+        let bound = dht.bound(SocketId::SERVER).ok_or(io::ErrorKind::NotConnected)?;
+        let socket = dht.rpc.udx().bind(SocketAddr::new(bound.ip(), 0))?;
         let id = dht.rpc.attach(socket.clone(), probes);
         let acquired = Arc::new(Self { dht: Arc::downgrade(dht), id, socket });
         {

@@ -22,10 +22,11 @@ impl Testnet {
     /// # Errors
     /// When a socket cannot be bound.
     pub async fn new(size: usize) -> io::Result<Self> {
-        let options = DhtOptions { host: Ipv4Addr::LOCALHOST, ..DhtOptions::default() };
+        let options = DhtOptions { host: Ipv4Addr::LOCALHOST.into(), ..DhtOptions::default() };
         let first = Dht::bootstrapper(Ipv4Addr::LOCALHOST, 0, options.clone()).await?;
         first.bootstrapped().await;
-        let bootstrap = first.local_addr().ok_or(io::ErrorKind::NotConnected)?;
+        let port = first.local_addr().ok_or(io::ErrorKind::NotConnected)?.port();
+        let bootstrap = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         let mut nodes = vec![first];
         for _ in 1..size {
             let node = Dht::new(DhtOptions {
@@ -46,7 +47,7 @@ impl Testnet {
     pub fn options(&self) -> DhtOptions {
         DhtOptions {
             bootstrap: Some(vec![BootstrapNode::Addr(self.bootstrap)]),
-            host: Ipv4Addr::LOCALHOST,
+            host: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             ..DhtOptions::default()
         }

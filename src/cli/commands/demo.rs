@@ -156,7 +156,7 @@ async fn start(name: &'static str, bootstrap: SocketAddrV4) -> anyhow::Result<Pl
     let identity = Identity::generate();
     let token = token()?;
     let network = NetworkOptions {
-        host: Ipv4Addr::LOCALHOST,
+        host: Ipv4Addr::LOCALHOST.into(),
         port: 0,
         ..NetworkOptions::new(identity.key_pair().clone(), vec![bootstrap.into()])
     };

@@ -1,7 +1,7 @@
 //! `intercom dht`: a DHT node.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -59,7 +59,7 @@ pub(crate) async fn dht(args: DhtArgs) -> Result<ExitCode, Failure> {
 
 /// Starts the nodes one after the other, and says of each that it answers.
 async fn start(args: &DhtArgs, nodes: &mut Vec<Dht>) -> io::Result<()> {
-    let options = DhtOptions { host: args.host, ..DhtOptions::default() };
+    let options = DhtOptions { host: args.host.into(), ..DhtOptions::default() };
     let first = if args.bootstrap.is_empty() {
         Dht::bootstrapper(args.host, args.port, options.clone()).await?
     } else {
@@ -100,7 +100,10 @@ async fn ready(node: &Dht) -> io::Result<SocketAddrV4> {
 }
 
 fn address_of(node: &Dht) -> io::Result<SocketAddrV4> {
-    node.local_addr().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    match node.local_addr() {
+        Some(SocketAddr::V4(addr)) => Ok(addr),
+        _ => Err(io::ErrorKind::NotConnected.into()),
+    }
 }
 
 fn failure(args: &DhtArgs, error: &io::Error) -> Failure {

@@ -1,7 +1,7 @@
 //! `intercom doctor`: what network this machine has, in plain words, and what to do about it.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,7 +43,7 @@ pub(crate) struct DoctorArgs {
     dht_bootstrap: Vec<BootstrapNode>,
     /// Address to bind to
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    host: Ipv4Addr,
+    host: IpAddr,
     /// UDP port to bind to; 0: any free one
     #[arg(long, default_value_t = 0)]
     port: u16,

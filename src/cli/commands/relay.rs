@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -29,7 +29,7 @@ use crate::cli::signals::Signals;
 pub(crate) struct RelayArgs {
     /// Address to bind to
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
-    host: Ipv4Addr,
+    host: IpAddr,
     /// UDP port to bind to; 0: any free one
     #[arg(long, default_value_t = 49737)]
     port: u16,

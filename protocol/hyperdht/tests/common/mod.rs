@@ -48,7 +48,7 @@ impl World {
         self.seed += 1;
         DhtOptions {
             bootstrap: Some(vec![SocketAddrV4::new(node_host(0), PORT).into()]),
-            host: if host.is_loopback() { host } else { Ipv4Addr::UNSPECIFIED },
+            host: if host.is_loopback() { host } else { Ipv4Addr::UNSPECIFIED }.into(),
             network: Some(self.net.host(host.into())),
             local_addresses: Some(vec![host]),
             seed: Some(self.seed),
