@@ -7,6 +7,7 @@ const { EventEmitter, once } = require('events')
 const { versions, installs, block, pair } = require('./ends')
 
 const DATA = 0x01
+const END = 0x02
 const SACK = 0x04
 const HEARTBEAT = 0x20
 
@@ -184,7 +185,8 @@ for (const version of versions) {
       delay: 5,
       filter: (from, packet) => {
         if (from === JAVASCRIPT) {
-          if (!(flags(packet) & DATA)) return true
+          // All that has a number of its own.
+          if (!(flags(packet) & (DATA | END))) return true
           const seq = seqOf(packet)
           if (isUnlucky(seq) && !dropped.has(seq)) {
             dropped.add(seq)
@@ -214,7 +216,6 @@ for (const version of versions) {
   })
 
   test(`${version}: packets grow to what the path carries, and no further`, { timeout: 60_000 }, async (t) => {
-    const bytes = 3_000_000
     const mtu = 1420
     let largest = 0
     const link = {
@@ -222,19 +223,24 @@ for (const version of versions) {
       filter: (from, packet) => {
         const size = packet.length + 28
         if (size > mtu) return false
-        largest = Math.max(largest, size)
+        if (from === RUST) largest = Math.max(largest, size)
         return true
       }
     }
-    const { peer, other } = await pair(t, version, { link, rust: ['--send', bytes, '--linger', 9000] })
-    await peer.send(bytes, { end: false })
-    await peer.ended
+    const { peer, other } = await pair(t, version, { link, rust: ['--echo', '--linger', 9000] })
+    // Until Rust has found out; the last steps are of 32 bytes.
+    let sent = 0
+    while (largest <= mtu - 32) {
+      await peer.send(sent + 100_000, { from: sent, end: false })
+      sent += 100_000
+      await peer.has(sent - 300_000)
+    }
+    await peer.has(sent)
     peer.stream.end()
     const result = await other.line('closed')
     await peer.closed
-    assert.deepStrictEqual([result.closed, result.received, peer.received, peer.wrong], ['finished', String(bytes), bytes, -1])
-    // Steps are of 32 bytes in the end. Some generations do not search.
+    assert.deepStrictEqual([result.closed, result.received, peer.received, peer.wrong], ['finished', String(sent), sent, -1])
+    // Some generations of JavaScript do not search.
     assert.ok(result.mtu > mtu - 32 && result.mtu <= mtu && peer.stream.mtu <= mtu, `${result.mtu} and ${peer.stream.mtu}`)
-    assert.strictEqual(largest <= mtu, true)
   })
 }
