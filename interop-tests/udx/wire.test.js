@@ -83,7 +83,8 @@ for (const version of versions) {
             if (closed) packet.writeUInt32LE(0, 8)
           } else if (closed) {
             if (known && flags(packet) & DATA) early++
-            known = true
+            // What was under way before does not acknowledge what said so, the first packet from there.
+            known ||= packet.readUInt32LE(16) > 0
             if (flags(packet) & HEARTBEAT) {
               heartbeats++
               closed = false
