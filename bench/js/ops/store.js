@@ -14,8 +14,11 @@ function size (dir) {
 }
 
 module.exports = ({ stack, now }) => ({
-  /** Appends, gets and many cores in a store on disk: rates a second, milliseconds, bytes. Nothing is synchronised with the disk. */
-  async store ({ dir, blocks, cores }) {
+  /**
+   * Appends and gets in a store on disk: rates a second, bytes. An append resolves when RocksDB has written its log, which it never
+   * synchronises with the disk; what makes it durable is a flush of the database, which writes a table.
+   */
+  async store ({ dir, blocks }) {
     const Corestore = stack.require('corestore')
     let from = now()
     const rate = (count) => count / (now() - from) * 1000
@@ -26,12 +29,21 @@ module.exports = ({ stack, now }) => ({
     from = now()
     for (let n = 0; n < blocks; n++) await one.append(BLOCK)
     const append = rate(blocks)
+    const flush = () => store.storage.db.flush()
+    await flush()
+    from = now()
+    for (let n = 0; n < 50; n++) { await one.append(BLOCK); await flush() }
+    const durable = rate(50)
 
     let many = await core('many')
     const batchOf = new Array(100).fill(BLOCK)
     from = now()
     for (let n = 0; n < blocks / 10; n++) await many.append(batchOf)
     const batch = rate(blocks * 10)
+    await flush()
+    from = now()
+    for (let n = 0; n < 50; n++) { await many.append(batchOf); await flush() }
+    const durableBatch = rate(5000)
     const bytes = (one.length + many.length) * BLOCK.length
     await store.close()
     const disk = size(dir) / bytes
@@ -45,17 +57,34 @@ module.exports = ({ stack, now }) => ({
       if (!await many.get(random % many.length)) throw new Error('a block is missing')
     }
     const get = rate(blocks)
-
-    for (let n = 0; n < cores; n++) await (await core('core' + n)).append(BLOCK)
     await store.close()
-    from = now()
+    return { append, durable, signed: append, batch, durableBatch, get, disk }
+  },
+
+  /** Makes a store of many cores. */
+  async store_fill ({ dir, cores }) {
+    const Corestore = stack.require('corestore')
+    const store = new Corestore(dir)
+    const keys = []
+    for (let n = 0; n < cores; n++) {
+      const core = store.get({ name: 'core' + n })
+      await core.append(BLOCK)
+      keys.push(core.key.toString('hex'))
+      await core.close()
+    }
+    await store.close()
+    return { keys }
+  },
+
+  /** Opens a store, in a process that did nothing else, and holds these cores of it open. */
+  async store_hold ({ dir, keys }) {
+    const Corestore = stack.require('corestore')
     const before = process.memoryUsage().rss
-    store = new Corestore(dir)
+    const from = now()
+    const store = new Corestore(dir)
     await store.ready()
     const open = now() - from
-    for (let n = 0; n < cores; n++) await core('core' + n)
-    const memory = Math.max(0, process.memoryUsage().rss - before) / cores
-    await store.close()
-    return { append, batch, get, disk, open, memory }
+    for (const key of keys) await store.get({ key: Buffer.from(key, 'hex') }).ready()
+    return { open, memory: Math.max(0, process.memoryUsage().rss - before) / keys.length }
   }
 })
