@@ -191,6 +191,38 @@ fn the_guides_name_every_command_and_message() {
     }
 }
 
+/// Texts of the sources that clients and people get as an answer: sentences, up to what is filled in.
+fn answers(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    let texts = lines.flat_map(|line| line.split('"').skip(1).step_by(2).map(move |text| (text, line)));
+    let sentences = texts.filter(|(text, line)| {
+        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.ends_with(['.', '}']) && !line.starts_with("warn!")
+    });
+    let until_filled_in = |text: &str| text.split('{').next().unwrap_or_default().trim_end().to_owned();
+    sentences.map(|(text, _)| until_filled_in(text)).filter(|text| text.contains(' ')).collect()
+}
+
+#[test]
+fn the_guide_names_every_error() {
+    let skill = guide("SKILL.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let sources = [
+        "src/bridge/session.rs",
+        "src/bridge/server.rs",
+        "src/intersplit/messages.rs",
+        "src/intersplit/error.rs",
+        "src/intersplit/commands.rs",
+        "src/terminal/input.rs",
+        "src/terminal/mod.rs",
+        "src/terminal/sidechannel.rs",
+        "src/terminal/subnet.rs",
+    ];
+    let all: BTreeSet<String> = sources.iter().flat_map(|name| answers(&guide(name))).collect();
+    assert!(all.contains("Only admin may perform this operation.") && all.len() > 30, "{all:?}");
+    let missing: Vec<_> = all.iter().filter(|text| !skill.contains(text.as_str())).collect();
+    assert!(missing.is_empty(), "SKILL.md does not name {missing:#?}");
+}
+
 #[test]
 fn the_guides_name_nothing_that_does_not_exist() {
     let known = known_flags();
