@@ -272,7 +272,13 @@ fn a_screen_that_changes_its_size_keeps_the_line() {
     // 76 characters and the new one, on lines of 40.
     person
         .sees("the line on two rows", |lines| lines.last().is_some_and(|line| line == &format!("{}b", "a".repeat(36))));
-    person.types("\r");
+    // At its begin, so that all of it is drawn anew: whoever counts rows of another width leaves some of the old ones.
+    person.types("\u{1}x");
+    let lines = person
+        .sees("the longer line", |lines| lines.last().is_some_and(|line| line == &format!("{}b", "a".repeat(37))));
+    let begins: Vec<_> = lines.iter().filter(|line| line.starts_with("> ") && line.contains("print")).collect();
+    assert_eq!(begins, [&format!("> x/print --text {}", "a".repeat(23))], "{lines:#?}");
+    person.types("\u{8}\r");
     person.sees("the answer", |lines| lines.ends_with(&["a".repeat(40), format!("{}b", "a".repeat(20)), ">".into()]));
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Load {
     token: String,
     /// Clients of the bridge, by turns on one of `rooms`.
     clients: usize,
-    /// Whether the last of them reads nothing.
+    /// Whether one of them comes last and reads nothing.
     deaf: bool,
     /// Peers, by turns on one of `rooms`.
     peers: usize,
@@ -55,8 +55,15 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// A send that takes longer ends the measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Times of the sends in milliseconds, to the reply (`sent`) and to another peer's client (`delivered`); what the clients got in a
-/// second; and what became of the client that reads nothing.
+/// Times of sends in milliseconds, to the reply (`sent`) and to another peer's client (`delivered`).
+#[derive(Default)]
+struct Times {
+    sent: Vec<f64>,
+    delivered: Vec<f64>,
+}
+
+/// Times while all clients read (`reading`), and then while one more does not; what the clients got in a second; and what became of the
+/// client that reads nothing.
 pub(crate) async fn load(load: Load, lab: &mut Lab) -> Answer {
     let board = Arc::<Board>::default();
     let listener = Client::enter(&load.listener, &load.token, &load.talk, &board).await?;
@@ -68,10 +75,6 @@ pub(crate) async fn load(load: Load, lab: &mut Lab) -> Answer {
         client.ask(&board, json!({ "type": "subscribe", "channel": room })).await?;
         clients.push(client);
     }
-    let deaf = match load.deaf {
-        true => Some(Deaf::enter(&load.bridge, &load.token).await?),
-        false => None,
-    };
     let mut speaking = Vec::with_capacity(load.peers);
     for (n, messages) in pool.into_iter().enumerate() {
         let connection = lab.connect(&load.bootstrap, &load.key).await?;
@@ -83,19 +86,13 @@ pub(crate) async fn load(load: Load, lab: &mut Lab) -> Answer {
         return Err(format!("peer {silent} has ended: {:?}", speaking.remove(silent).await).into());
     }
 
+    let reading = if load.deaf { sample(&load, &clients, &board, 'r').await? } else { Times::default() };
+    let deaf = match load.deaf {
+        true => Some(Deaf::enter(&load.bridge, &load.token).await?),
+        false => None,
+    };
     let (begun, before) = (Instant::now(), board.received());
-    let (mut sent, mut delivered) = (Vec::new(), Vec::new());
-    while sent.len() < load.samples && begun.elapsed() < Duration::from_millis(load.ms) {
-        let text = format!("{:0>width$}", sent.len(), width = load.sample_bytes);
-        let arrived = board.expect_message(&text);
-        let from = Instant::now();
-        let request = json!({ "type": "send", "channel": load.talk, "message": text });
-        let replied = clients[sent.len() % clients.len()].ask(&board, request).await?;
-        let arrived = timeout(PATIENCE, arrived).await.map_err(|_| "a message did not arrive")??;
-        sent.push(replied.duration_since(from).as_secs_f64() * 1000.0);
-        delivered.push(arrived.duration_since(from).as_secs_f64() * 1000.0);
-        sleep(PAUSE).await;
-    }
+    let times = sample(&load, &clients, &board, 'd').await?;
     let seconds = begun.elapsed().as_secs_f64();
     let received = board.received().since(before);
     let lost = clients.iter().filter(|client| client.has_ended()).count();
@@ -106,13 +103,32 @@ pub(crate) async fn load(load: Load, lab: &mut Lab) -> Answer {
     speaking.iter().for_each(|peer| peer.abort());
     drop(listener);
     Ok(json!({
-        "sent": sent,
-        "delivered": delivered,
+        "reading": { "sent": reading.sent, "delivered": reading.delivered },
+        "sent": times.sent,
+        "delivered": times.delivered,
         "events": received.events as f64 / seconds,
         "bytes": received.bytes as f64 / seconds,
         "lost": lost,
         "deaf": deaf,
     }))
+}
+
+/// Sends one after the other, by all clients in turn, and measures how long each takes. `mark` sets their texts apart.
+async fn sample(load: &Load, clients: &[Client], board: &Board, mark: char) -> Result<Times, Failure> {
+    let (begun, mut times) = (Instant::now(), Times::default());
+    while times.sent.len() < load.samples && begun.elapsed() < Duration::from_millis(load.ms) {
+        let n = times.sent.len();
+        let text = format!("{mark}{n:0>width$}", width = load.sample_bytes - 1);
+        let arrived = board.expect_message(&text);
+        let from = Instant::now();
+        let request = json!({ "type": "send", "channel": load.talk, "message": text });
+        let replied = clients[n % clients.len()].ask(board, request).await?;
+        let arrived = timeout(PATIENCE, arrived).await.map_err(|_| "a message did not arrive")??;
+        times.sent.push(replied.duration_since(from).as_secs_f64() * 1000.0);
+        times.delivered.push(arrived.duration_since(from).as_secs_f64() * 1000.0);
+        sleep(PAUSE).await;
+    }
+    Ok(times)
 }
 
 /// Why something did not happen in time.

@@ -9,8 +9,10 @@ use testing::{hex, vector_text};
 use crate::{
     identity::Identity,
     sidechannel::{
+        SidechannelOptions,
         invite::{Invite, InviteTerms, create_invite},
         payload::{Draft, text_of},
+        pipeline::Pipeline,
         pow::{PowBase, leading_zero_bits},
         signature::signature_base,
         topic_of,
@@ -85,6 +87,14 @@ fn proof_of_work_and_signature_vector() {
         let sent = parse(text_of(&sealed.body).unwrap()).unwrap();
         assert_eq!(sent.get("pow").and_then(|pow| pow.get("nonce")).and_then(Value::as_f64), nonce.parse().ok());
         assert_eq!(sent.get("sig").and_then(Value::as_str), Some(signature));
+
+        let shown = stable_stringify(message);
+        for (pow_difficulty, enough) in [(difficulty, true), (difficulty + 1, false)] {
+            let options = SidechannelOptions { pow_difficulty, ..Default::default() };
+            let pipeline = Pipeline::new(&options, &keys.public_key);
+            let taken = pipeline.policy().check_pow(&sent, &text("channel"), || shown.as_str());
+            assert_eq!(taken, enough, "{difficulty} bits where {pow_difficulty} are demanded");
+        }
     }
 }
 
