@@ -4,11 +4,13 @@ const path = require('path')
 
 const BLOCK = Buffer.alloc(100, 7)
 
+/** What the files in a folder take of the disk, where the system tells. */
 function size (dir) {
   let sum = 0
   for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
     const file = path.join(dir, entry.name)
-    sum += entry.isDirectory() ? size(file) : fs.statSync(file).size
+    const stat = entry.isDirectory() ? null : fs.statSync(file)
+    sum += stat === null ? size(file) : stat.blocks === undefined ? stat.size : stat.blocks * 512
   }
   return sum
 }

@@ -38,5 +38,5 @@ pub mod secretbox;
 pub mod secretstream;
 
 pub use error::CryptoError;
-pub use hash::{discovery_key, hash, hash_keyed, hash512, namespace};
+pub use hash::{discovery_key, hash, hash_each, hash_keyed, hash512, namespace};
 pub use key_pair::{KeyPair, dh, verify};

@@ -23,6 +23,10 @@ pub(crate) struct Base {
     pub(crate) length: u64,
 }
 
+/// The leaf of a block of so many bytes at most is not stored: it is hashed again. That of a larger one is: a peer that is sent the
+/// block beside it gets the leaf, and to read and hash the block for it takes as long as all else.
+pub(crate) const MAX_HASHED: u64 = 1024;
+
 pub(crate) struct Line {
     pub(crate) store: Arc<Inner>,
     pub(crate) pointer: u32,
@@ -134,22 +138,29 @@ impl Line {
         self.read_at(self.pointer_of(index), Table::Block, index, index)
     }
 
-    /// Puts the nodes into `batch` that are not leaves of blocks that are here.
+    /// Puts the nodes into `batch` that are not leaves of small blocks that are here.
     pub(crate) fn put_nodes(&self, batch: &mut Batch, nodes: &[Node], has: impl Fn(u64) -> bool) {
-        let is_put = |node: &&Node| depth(node.index) > 0 || !has(node.index / 2);
+        batch.extend(self.node_entries(nodes, has));
+    }
+
+    /// The entries of the nodes that are not leaves of small blocks that are here.
+    pub(crate) fn node_entries(&self, nodes: &[Node], has: impl Fn(u64) -> bool) -> Vec<(Key, Option<Bytes>)> {
+        let is_put = |node: &&Node| depth(node.index) > 0 || node.size > MAX_HASHED || !has(node.index / 2);
         let mut out = Encoder::with_capacity(nodes.len() * NODE_BYTES);
         let mut ends = Vec::with_capacity(nodes.len());
         for node in nodes.iter().filter(is_put) {
             encode_node(node, &mut out);
-            ends.push(out.len());
+            ends.push((node.index, out.len()));
         }
         // One piece of memory for all of them.
         let bytes = Bytes::from(out.finish());
         let mut start = 0;
-        for (node, end) in nodes.iter().filter(is_put).zip(ends) {
-            batch.insert(Table::Node.at(self.pointer, node.index), Some(bytes.slice(start..end)));
+        let entry = |(index, end)| {
+            let value = bytes.slice(start..end);
             start = end;
-        }
+            (Table::Node.at(self.pointer, index), Some(value))
+        };
+        ends.into_iter().map(entry).collect()
     }
 
     /// Removes from `batch` and the store all nodes that a tree of `length` blocks does not have.

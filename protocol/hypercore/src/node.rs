@@ -21,7 +21,19 @@ impl Node {
     /// The leaf of `block`.
     pub fn leaf(index: u64, block: &[u8]) -> Self {
         let size = block.len() as u64;
-        Self { index, size, hash: crypto::hash(&[&[0], &size.to_le_bytes(), block]) }
+        Self { index, size, hash: crypto::hash(&[&prefix(0, size), block]) }
+    }
+
+    /// The leaves of neighbouring blocks, the first of which has the `index`.
+    pub fn leaves<B: AsRef<[u8]>>(index: u64, blocks: &[B]) -> Vec<Self> {
+        if let [block] = blocks {
+            return vec![Self::leaf(index, block.as_ref())];
+        }
+        let size = |block: &B| block.as_ref().len() as u64;
+        let inputs: Vec<_> = blocks.iter().map(|block| (prefix(0, size(block)), block)).collect();
+        let hashes = crypto::hash_each(&inputs);
+        let leaf = |((block, hash), index)| Self { index, size: size(block), hash };
+        blocks.iter().zip(hashes).zip((index..).step_by(2)).map(leaf).collect()
     }
 
     /// The parent of two siblings, in either order.
@@ -30,7 +42,29 @@ impl Node {
     pub fn parent(index: u64, a: &Self, b: &Self) -> Self {
         let (left, right) = if a.index <= b.index { (a, b) } else { (b, a) };
         let size = left.size.saturating_add(right.size);
-        Self { index, size, hash: crypto::hash(&[&[1], &size.to_le_bytes(), &left.hash, &right.hash]) }
+        Self { index, size, hash: crypto::hash(&[&prefix(1, size), &left.hash, &right.hash]) }
+    }
+
+    /// The parents of neighbouring nodes of one depth, of which the first is a left child. One without a sibling has none.
+    pub(crate) fn parents(nodes: &[Self]) -> Vec<Self> {
+        let pairs = nodes.as_chunks::<2>().0;
+        if let [[left, right]] = pairs {
+            return vec![Self::parent(u64::midpoint(left.index, right.index), left, right)];
+        }
+        let size = |[left, right]: &[Self; 2]| left.size.saturating_add(right.size);
+        let input = |pair: &[Self; 2]| {
+            let mut hashes = [0; 64];
+            hashes[..32].copy_from_slice(&pair[0].hash);
+            hashes[32..].copy_from_slice(&pair[1].hash);
+            (prefix(1, size(pair)), hashes)
+        };
+        let inputs: Vec<_> = pairs.iter().map(input).collect();
+        let parent = |(pair, hash): (&[Self; 2], Hash)| Self {
+            index: u64::midpoint(pair[0].index, pair[1].index),
+            size: size(pair),
+            hash,
+        };
+        pairs.iter().zip(crypto::hash_each(&inputs)).map(parent).collect()
     }
 
     /// Writes `uint index ‖ uint size ‖ hash`.
@@ -45,6 +79,13 @@ impl Node {
     pub fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         Ok(Self { index: from.uint()?, size: from.uint()?, hash: from.fixed()? })
     }
+}
+
+/// What a hash begins with: the kind of the node, and the bytes under it.
+fn prefix(kind: u8, size: u64) -> [u8; 9] {
+    let mut prefix = [kind; 9];
+    prefix[1..].copy_from_slice(&size.to_le_bytes());
+    prefix
 }
 
 /// The hash of a whole tree: of its roots, from left to right.

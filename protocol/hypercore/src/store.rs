@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
@@ -41,6 +42,8 @@ pub(crate) struct Inner {
     /// Held while anything is changed: changes happen one after the other.
     pub(crate) writer: Mutex<Writer>,
     syncer: Arc<Syncer>,
+    /// Whether something was written later.
+    unflushed: AtomicBool,
     pub(crate) cores: Mutex<HashMap<Hash, Weak<Core>>>,
 }
 
@@ -51,10 +54,48 @@ impl Inner {
         batch: Batch,
         events: impl IntoIterator<Item = (Arc<Listeners>, Event)>,
     ) -> Result<Applied, Error> {
-        if let Some(error) = self.syncer.failed() {
-            return Err(error);
+        let written = self.usable().and_then(|()| self.backend.write(batch));
+        let applied = self.wrote(written, events)?;
+        self.syncer.wake();
+        Ok(applied)
+    }
+
+    /// Writes as one of several, while the writer is locked by the caller: [`flush`](Self::flush) is to follow.
+    pub(crate) fn write_later_locked(
+        &self,
+        batch: Batch,
+        events: impl IntoIterator<Item = (Arc<Listeners>, Event)>,
+    ) -> Result<Applied, Error> {
+        if self.syncer.is_immediate() {
+            return self.write_locked(batch, events);
         }
-        if let Err(error) = self.backend.write(batch) {
+        let written = self.usable().and_then(|()| self.backend.write_later(batch));
+        let applied = self.wrote(written, events)?;
+        self.unflushed.store(true, Ordering::Release);
+        Ok(applied)
+    }
+
+    /// Lets go what was written later. Who waits for it learns of errors.
+    pub(crate) fn flush(&self) {
+        if self.unflushed.swap(false, Ordering::AcqRel) {
+            if let Err(error) = self.backend.flush() {
+                tracing::error!(%error, "the store cannot be written");
+                self.syncer.fail(error);
+            }
+            self.syncer.wake();
+        }
+    }
+
+    fn usable(&self) -> Result<(), Error> {
+        self.syncer.failed().map_or(Ok(()), Err)
+    }
+
+    fn wrote(
+        &self,
+        written: Result<(), Error>,
+        events: impl IntoIterator<Item = (Arc<Listeners>, Event)>,
+    ) -> Result<Applied, Error> {
+        if let Err(error) = written {
             self.syncer.fail(error.clone());
             return Err(error);
         }
@@ -220,7 +261,8 @@ impl Store {
             None => Writer { next_pointer: 0, primary_key: None },
         };
         let syncer = Syncer::new(durability == Durability::System);
-        let inner = Inner { backend, writer: Mutex::new(writer), syncer, cores: Mutex::default() };
+        let (unflushed, cores) = (AtomicBool::new(false), Mutex::default());
+        let inner = Inner { backend, writer: Mutex::new(writer), syncer, unflushed, cores };
         let inner = Arc::new(inner);
         let committer = Mutex::default();
         Ok(Self { shared: Arc::new(Shared { inner, committer }) })

@@ -45,7 +45,12 @@ impl Syncer {
         self.progress.borrow().failed.clone()
     }
 
-    /// A write was made; its events are told when it is on disk.
+    /// Whether a write counts as done when it is made.
+    pub(crate) fn is_immediate(&self) -> bool {
+        self.immediate
+    }
+
+    /// A write was made; its events are told when it is on disk. [`wake`](Self::wake) is to follow.
     pub(crate) fn written(&self, events: impl IntoIterator<Item = (Arc<Listeners>, Event)>) -> u64 {
         let mut waiting = self.waiting.lock();
         waiting.written += 1;
@@ -63,10 +68,14 @@ impl Syncer {
                 waiting.wanted = true;
             }
         }
-        if waiting.wanted {
+        number
+    }
+
+    /// Begins to synchronise if somebody waits for it.
+    pub(crate) fn wake(&self) {
+        if self.waiting.lock().wanted {
             self.wake.notify_one();
         }
-        number
     }
 
     /// All that is written so far.
@@ -140,8 +149,15 @@ impl Ticket {
         Self { syncer: syncer.clone(), number }
     }
 
+    pub(crate) fn is_durable(&self) -> bool {
+        self.syncer.progress.borrow().synced >= self.number
+    }
+
     /// Waits until it is on the disk.
     pub(crate) async fn durable(&self) -> Result<(), Error> {
+        if self.is_durable() {
+            return Ok(());
+        }
         let mut progress = self.syncer.progress.subscribe();
         if progress.borrow().synced < self.number {
             self.syncer.waiting.lock().wanted = true;

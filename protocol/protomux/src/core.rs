@@ -16,6 +16,9 @@ pub const MAX_MESSAGE: usize = secret_stream::MAX_MESSAGE - 32;
 /// A cork's batch of at least this size is sent before more is added, in bytes.
 pub const MAX_BATCH: usize = 8 * 1024 * 1024;
 
+/// A message of so many bytes is a frame of its own, also in a cork: to put it into a batch would be to copy it twice more.
+const MIN_ALONE: usize = 16 * 1024;
+
 /// Messages for channels that are not open here yet, in bytes, [`PENDING_OVERHEAD`] for each included. Above it no more frames are
 /// wanted until a channel opens or is rejected.
 pub const MAX_PENDING: usize = 32_768;
@@ -410,8 +413,11 @@ impl Core {
             self.outgoing.push(channel, kind, body);
             return;
         }
-        if self.batch.must_flush(body.len()) {
+        if self.batch.must_flush(body.len()) || body.len() >= MIN_ALONE {
             self.flush_batch();
+        }
+        if body.len() >= MIN_ALONE {
+            return self.outgoing.push(channel, kind, body);
         }
         self.batch.push(channel, kind, body);
     }

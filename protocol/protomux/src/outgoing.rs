@@ -42,7 +42,10 @@ pub struct Outgoing {
 }
 
 /// Above this, an emptied queue gives its memory back, in bytes.
-const MAX_SPARE: usize = 64 * 1024;
+const MAX_SPARE: usize = 256 * 1024;
+
+/// As [`MAX_SPARE`], of a batch, which is not given back when the connection is idle.
+const MAX_SPARE_BATCH: usize = 64 * 1024;
 
 impl Outgoing {
     /// Bytes that wait, ids and lengths not counted.
@@ -164,7 +167,7 @@ impl Batch {
 
     pub(crate) fn clear(&mut self) {
         self.channel = None;
-        if self.body.capacity() > MAX_SPARE { self.body = Vec::new() } else { self.body.clear() }
+        if self.body.capacity() > MAX_SPARE_BATCH { self.body = Vec::new() } else { self.body.clear() }
     }
 }
 

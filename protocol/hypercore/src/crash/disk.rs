@@ -127,6 +127,12 @@ impl SimDisk {
         self.state.lock().operations
     }
 
+    /// How many files with such names there are, or were.
+    pub(super) fn made(&self, prefix: &str) -> usize {
+        let state = self.state.lock();
+        state.files.keys().chain(state.removed.keys()).filter(|name| name.starts_with(prefix)).count()
+    }
+
     /// The files that are there when the machine starts again.
     pub(super) fn after_crash(&self, seed: u64, loss: Loss) -> Vec<(String, Vec<u8>)> {
         let mut seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use disk::{Loss, SimDisk};
 use workload::{State, Workload};
 
-use crate::storage::Disk;
+use crate::storage::{Backend, Batch, Disk, Key};
 use crate::store::{Durability, Store};
 
 /// So small that a workload brings its log into the B-tree many times.
 const MEMORY: usize = 3000;
 
+/// So small that it makes many files of large blocks, most of whose blocks die, so that the others are moved out of them.
+const FILE: u64 = 4000;
+
 fn open(disk: &Arc<SimDisk>) -> Result<Store, crate::Error> {
-    Store::on_synced_by_hand(Box::new(Disk::on(Box::new(disk.clone()), MEMORY)?))
+    Store::on_synced_by_hand(Box::new(Disk::on(Box::new(disk.clone()), MEMORY, FILE)?))
 }
 
 /// How many operations on files the whole workload makes.
@@ -59,6 +62,12 @@ fn cut(seed: u64, cut: u64, loss: Loss) {
 fn a_store_cut_at_any_operation_opens_with_all_that_was_announced() {
     let all = operations(1);
     assert!(all > 200, "{all} operations");
+    // Files of large blocks come and go in it.
+    let disk = SimDisk::new(Vec::new(), u64::MAX);
+    Workload::new(1).run(&open(&disk).expect("opens"));
+    let left = disk.after_crash(0, Loss::Nothing).iter().filter(|(name, _)| name.starts_with("blocks-")).count();
+    let made = disk.made("blocks-");
+    assert!(left > 1 && left < made, "{left} of {made} files of large blocks are left");
     for at in 0..all {
         let losses = [Loss::Nothing, Loss::Everything, Loss::Some];
         // Every cut once, with one kind of loss after the other.
@@ -144,6 +153,27 @@ fn a_store_that_met_a_full_disk_opens_again_and_goes_on() {
         assert_eq!(length(&open(&disk).expect("opens")), 2 * u64::from(number) + 2, "full at {at}");
     }
     assert!(refused > 1, "{refused}");
+}
+
+#[test]
+fn what_is_written_later_is_there_with_what_is_written_behind_it() {
+    let key = |number: u8| Key::from_slice(&[2, number]);
+    let batch = |number: u8| Batch::from([(key(number), Some(bytes::Bytes::copy_from_slice(&[number])))]);
+    let open = |disk: &Arc<SimDisk>| Disk::on(Box::new(disk.clone()), MEMORY, FILE).expect("opens");
+    let left = |disk: &Arc<SimDisk>| -> Vec<u8> {
+        let store = open(disk);
+        (1..=4).filter(|&number| store.get(&key(number)).expect("readable").is_some()).collect()
+    };
+    let disk = SimDisk::new(Vec::new(), u64::MAX);
+    let store = open(&disk);
+    store.write_later(batch(1)).expect("written");
+    store.sync().expect("synchronised");
+    store.write_later(batch(2)).expect("written");
+    store.write_later(batch(3)).expect("written");
+    assert!(store.get(&key(3)).expect("readable").is_some(), "readers see it at once");
+    assert_eq!(left(&SimDisk::new(disk.after_crash(1, Loss::Everything), u64::MAX)), [1]);
+    store.write(batch(4)).expect("written");
+    assert_eq!(left(&SimDisk::restarted(&disk)), [1, 2, 3, 4], "the process was killed");
 }
 
 #[test]

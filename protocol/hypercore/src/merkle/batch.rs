@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::{NodeSource, TreeHead};
-use crate::flat_tree::{Iter, full_roots};
+use crate::flat_tree::{Iter, depth, full_roots};
 use crate::node::{total_size, tree_hash};
 use crate::{Error, Hash, Node, Prologue};
 
@@ -42,6 +42,30 @@ impl TreeBatch {
         // Only a tree of 2^59 blocks could be too high.
         let grown = self.append_root(Node::leaf(index, block), &mut Iter::new(index));
         debug_assert!(grown.is_ok());
+    }
+
+    /// Appends blocks.
+    pub fn append_all<B: AsRef<[u8]>>(&mut self, blocks: &[B]) {
+        let mut level = Node::leaves(2 * self.head.length, blocks);
+        self.upgraded |= !level.is_empty();
+        self.head.length += level.len() as u64;
+        self.head.byte_length = self.head.byte_length.saturating_add(total_size(&level));
+        // Depth by depth, so that many are hashed at once. The last root is the left sibling of the first new node of its depth.
+        let mut new_roots = Vec::new();
+        let mut height = 0;
+        while !level.is_empty() {
+            self.nodes.extend_from_slice(&level);
+            if let Some(root) = self.head.roots.pop_if(|root| depth(root.index) == height) {
+                level.insert(0, root);
+            }
+            let parents = Node::parents(&level);
+            if level.len() % 2 == 1 {
+                new_roots.extend(level.pop());
+            }
+            level = parents;
+            height += 1;
+        }
+        self.head.roots.extend(new_roots.into_iter().rev());
     }
 
     /// Appends the root of a whole tree, at which `iter` stands, and leaves `iter` at the root that it has become part of.
@@ -88,5 +112,31 @@ impl TreeBatch {
     pub fn is_current(&self, head: &TreeHead) -> bool {
         let length_fits = if self.upgraded { self.tree_length == head.length } else { self.tree_length <= head.length };
         self.tree_fork == head.fork && length_fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_appended_together_make_the_tree_of_those_appended_one_by_one() {
+        for before in 0..40_u8 {
+            for count in 0..40_u8 {
+                let block = |number: u8| vec![number; usize::from(number) * 7];
+                let mut one = TreeBatch::new(TreeHead::default(), None);
+                (0..before).for_each(|number| one.append(&block(number)));
+                let mut many = TreeBatch::new(one.head.clone(), None);
+                let mut one = TreeBatch::new(one.head, None);
+                let blocks: Vec<_> = (before..before + count).map(block).collect();
+                blocks.iter().for_each(|block| one.append(block));
+                many.append_all(&blocks);
+                let sorted = |mut batch: TreeBatch| {
+                    batch.nodes.sort_by_key(|node| node.index);
+                    (batch.head, batch.nodes, batch.upgraded)
+                };
+                assert_eq!(sorted(many), sorted(one), "{count} after {before}");
+            }
+        }
     }
 }

@@ -114,6 +114,7 @@ fn serve(
         proofs: FuturesUnordered::new(),
         look: None,
         opened: false,
+        messages: Vec::new(),
     };
     serving.run()
 }
@@ -128,6 +129,8 @@ struct Channeling {
     /// When to look after what is late.
     look: Option<Instant>,
     opened: bool,
+    /// Those of this turn.
+    messages: Vec<Message>,
 }
 
 impl Drop for Channeling {
@@ -159,6 +162,7 @@ impl Channeling {
                             next = self.channel.recv().now_or_never().flatten();
                         }
                     }
+                    self.take_messages();
                     self.answer();
                     if turn == MAX_TURN {
                         tokio::task::yield_now().await;
@@ -184,7 +188,26 @@ impl Channeling {
             .with_quietly(|replicator| replicator.peers.get(&self.id).is_some_and(|peer| !peer.requests.is_empty()))
     }
 
+    /// Takes the messages of a turn, all at once: what is stored of them is one write.
+    fn take_messages(&mut self) {
+        if self.messages.is_empty() {
+            return;
+        }
+        let needs_tick = self.entry.with(|replicator, now| {
+            for message in self.messages.drain(..) {
+                replicator.on_message(self.id, message, now);
+            }
+            replicator.needs_tick()
+        });
+        if self.look.is_none() && needs_tick {
+            self.look();
+        }
+    }
+
     fn on_event(&mut self, event: ChannelEvent) -> Option<bool> {
+        if !matches!(event, ChannelEvent::Message { .. }) {
+            self.take_messages();
+        }
         match event {
             ChannelEvent::Open { handshake } => {
                 let expected = capability(!self.mux.is_initiator(), &self.entry.key, self.mux.handshake_hash());
@@ -201,7 +224,7 @@ impl Channeling {
                 }
             }
             ChannelEvent::Message { kind, body } => match Message::decode(kind, &body) {
-                Ok(Some(message)) => self.entry.with(|replicator, now| replicator.on_message(self.id, message, now)),
+                Ok(Some(message)) => self.messages.push(message),
                 Ok(None) => {}
                 Err(error) => {
                     debug!(%error, "a peer sent a message that cannot be read");
@@ -229,11 +252,7 @@ impl Channeling {
     fn answer(&mut self) {
         let mut corked = false;
         while self.proofs.len() < MAX_PROOFS {
-            let next = self.entry.with(|replicator, _| {
-                let fork = replicator.known.fork;
-                replicator.peers.get_mut(&self.id).and_then(|peer| peer.requests.pop_front()).map(|next| (next, fork))
-            });
-            let Some(((id, fork, request), local)) = next else { break };
+            let Some(((id, fork, request), local)) = self.entry.next_request(self.id) else { break };
             let missing = request.block.is_some_and(|block| !self.core.has(block.index));
             if fork != local || missing {
                 self.refuse(id, &request);
@@ -243,15 +262,16 @@ impl Channeling {
                 corked = true;
                 self.mux.cork();
             }
-            let core = self.core.clone();
-            let mut proving: Proving = async move { (id, request, core.proof(&request).await) }.boxed();
-            let mut drained = true;
-            // Nearly always the disk is not waited for.
-            match (&mut proving).now_or_never() {
-                Some((id, request, proof)) => drained = self.proven(id, &request, proof),
-                None => self.proofs.push(proving),
-            }
-            if !drained {
+            let proof = match self.core.proof_to_come(&request) {
+                // Nearly always the disk is not waited for.
+                Ok((proof, ticket)) if !ticket.is_durable() => {
+                    let proving = async move { (id, request, ticket.durable().await.map(|()| proof)) };
+                    self.proofs.push(proving.boxed());
+                    continue;
+                }
+                proof => proof.map(|(proof, _)| proof),
+            };
+            if !self.proven(id, &request, proof) {
                 break;
             }
         }

@@ -15,6 +15,7 @@ use tracing::debug;
 use super::messages::Message;
 use super::peer::PeerId;
 use super::replicator::{Output, Replicator};
+use crate::proof::Request;
 use crate::{Hash, Hypercore};
 
 /// So many messages of an extension wait for who reads them; those after them are lost.
@@ -88,6 +89,8 @@ impl Entry {
         let mut state = self.state.lock();
         let idle = state.replicator.inflight.is_empty();
         let result = change(&mut state.replicator, self.now());
+        // What came together is written together.
+        state.replicator.core.flush();
         let asked = idle && !state.replicator.inflight.is_empty();
         state.flush();
         drop(state);
@@ -96,6 +99,13 @@ impl Entry {
         }
         self.progress.notify_waiters();
         result
+    }
+
+    /// The next request of a peer, and the fork that it is told of.
+    pub(crate) fn next_request(&self, id: PeerId) -> Option<((u64, u64, Request), u64)> {
+        let replicator = &mut self.state.lock().replicator;
+        let next = replicator.peers.get_mut(&id)?.requests.pop_front()?;
+        Some((next, replicator.known.fork))
     }
 
     /// Looks at the state machine.

@@ -439,7 +439,7 @@ impl Replicator {
         }
         let before = self.known;
         let outcome = if matches(&asked.request, proof) {
-            self.core.verify(proof)
+            self.core.verify_later(proof)
         } else {
             Err(Error::InvalidProof("it is not what was asked for"))
         };
@@ -528,10 +528,8 @@ impl Replicator {
 }
 
 pub(crate) fn known(core: &Hypercore) -> Known {
-    let head = core.head();
-    let manifest = core.manifest();
-    let is_compat = manifest.as_ref().is_some_and(|manifest| manifest.is_compat(&core.key()));
-    Known { fork: head.fork, length: head.length, has_manifest: manifest.is_some() && !is_compat }
+    let (fork, length, _) = core.signed_size();
+    Known { fork, length, has_manifest: core.verifier().is_some_and(|verifier| !verifier.is_compat()) }
 }
 
 /// Whether the answer is one to the request, and to nothing more.

@@ -26,8 +26,8 @@ const MAX_ASKED: u32 = 3;
 
 impl Replicator {
     fn average_block(&self) -> u64 {
-        let head = self.core.head();
-        head.byte_length / head.length.max(1)
+        let (_, length, bytes) = self.core.signed_size();
+        bytes / length.max(1)
     }
 
     pub(crate) fn update_all(&mut self, now: Duration) {
@@ -61,7 +61,7 @@ impl Replicator {
     }
 
     fn needs_manifest(&self) -> bool {
-        self.core.manifest().is_none()
+        self.core.verifier().is_none()
     }
 
     fn ask_manifest(&mut self, id: PeerId, now: Duration) -> bool {

@@ -16,6 +16,30 @@ use crate::{Error, Node};
 /// The most that a block may have: peers send it in one message.
 pub const MAX_BLOCK_BYTES: usize = 15 << 20;
 
+/// Blocks of one call that have so many bytes at most share pieces of memory.
+const MAX_SHARED: usize = 1024;
+
+/// How long such a piece becomes, about.
+const MAX_PIECE: usize = 64 << 10;
+
+/// Memory of several blocks.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    /// Which block ends where.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Piece {
+    fn cut(self, blocks: &mut [Bytes]) {
+        let (bytes, mut from) = (Bytes::from(self.bytes), 0);
+        for (block, end) in self.ends {
+            blocks[block] = bytes.slice(from..end);
+            from = end;
+        }
+    }
+}
+
 impl Hypercore {
     fn writable_place(&self) -> Result<Place, Error> {
         let place = self.place();
@@ -43,19 +67,8 @@ impl Hypercore {
         let start = head.length;
         let prologue = self.prologue();
         let mut tree = TreeBatch::new(head, prologue);
-        let mut batch = Batch::new();
-        for block in blocks {
-            let index = tree.head.length;
-            let block = match &self.encryption {
-                Some(encryption) => Bytes::from(encryption.encrypt(index, fork, block.as_ref())),
-                None => Bytes::copy_from_slice(block.as_ref()),
-            };
-            if block.len() > MAX_BLOCK_BYTES {
-                return Err(Error::BadArgument("a block has 15 MiB at most"));
-            }
-            tree.append(&block);
-            batch.insert(Table::Block.at(line.pointer, index), Some(block));
-        }
+        let blocks = self.stored(blocks, start, fork)?;
+        tree.append_all(&blocks);
         let length = tree.head.length;
         if length == start {
             return Ok(Applied::of(line.store.ticket()));
@@ -63,9 +76,44 @@ impl Hypercore {
         if prologue.is_some_and(|prologue| length < prologue.length) {
             return Err(Error::BadArgument("the blocks do not reach the end of the prologue"));
         }
-        line.put_nodes(&mut batch, &tree.nodes, |block| block >= start);
+        let block = |(block, index)| (Table::Block.at(line.pointer, index), Some(block));
+        let mut entries: Vec<_> = blocks.into_iter().zip(start..).map(block).collect();
+        entries.extend(line.node_entries(&tree.nodes, |block| block >= start));
         self.sign(&place, &mut tree)?;
-        self.write_head(&place, batch, tree.head, start, start, length)
+        // In one piece: entry by entry takes several times as long.
+        self.write_head(&place, Batch::from_iter(entries), tree.head, start, start, length)
+    }
+
+    /// Blocks as they are stored, the first of which gets the index `start`. Small ones share their memory.
+    fn stored<B: AsRef<[u8]>>(
+        &self,
+        blocks: impl IntoIterator<Item = B>,
+        start: u64,
+        fork: u64,
+    ) -> Result<Vec<Bytes>, Error> {
+        let mut stored: Vec<Bytes> = Vec::new();
+        let mut piece = Piece::default();
+        for (block, index) in blocks.into_iter().zip(start..) {
+            let block = block.as_ref();
+            let bytes = match &self.encryption {
+                Some(encryption) => Bytes::from(encryption.encrypt(index, fork, block)),
+                None if block.len() > MAX_SHARED => Bytes::copy_from_slice(block),
+                None => {
+                    piece.ends.push((stored.len(), piece.bytes.len() + block.len()));
+                    piece.bytes.extend_from_slice(block);
+                    Bytes::new()
+                }
+            };
+            if block.len().max(bytes.len()) > MAX_BLOCK_BYTES {
+                return Err(Error::BadArgument("a block has 15 MiB at most"));
+            }
+            stored.push(bytes);
+            if piece.bytes.len() >= MAX_PIECE {
+                std::mem::take(&mut piece).cut(&mut stored);
+            }
+        }
+        piece.cut(&mut stored);
+        Ok(stored)
     }
 
     fn sign(&self, place: &Place, tree: &mut TreeBatch) -> Result<(), Error> {

@@ -222,7 +222,7 @@ fn copy_nodes(from: &Place, to: &Place, start: u64, end: u64, length: u64, batch
         }
     }
     let known = |block: u64| batch.contains_key(&Table::Block.at(to.line.pointer, block));
-    let nodes: Vec<Node> = nodes.into_iter().filter(|node| node.index & 1 == 1 || !known(node.index / 2)).collect();
-    to.line.put_nodes(batch, &nodes, |_| false);
+    let entries = to.line.node_entries(&nodes, known);
+    batch.extend(entries);
     Ok(())
 }

@@ -172,7 +172,8 @@ impl Hypercore {
 
     /// Whether blocks can be appended.
     pub fn is_writable(&self) -> bool {
-        !self.read_only && (!self.is_signed() || self.key_pair().is_some())
+        let has_keys = || self.key_pair.is_some() || self.place().core.auth.read().key_pair.is_some();
+        !self.read_only && (!self.is_signed() || has_keys())
     }
 
     /// Whether two signatures were seen that contradict one another.
@@ -186,6 +187,14 @@ impl Hypercore {
             tracing::error!(%error, "a head cannot be signed");
         }
         self.with_head(TreeHead::clone)
+    }
+
+    /// Fork and length, signed if that is possible here, and the bytes of all blocks as they are stored.
+    pub(crate) fn signed_size(&self) -> (u64, u64, u64) {
+        if let Err(error) = self.ensure_signed() {
+            tracing::error!(%error, "a head cannot be signed");
+        }
+        self.with_head(|head| (head.fork, head.length, head.byte_length))
     }
 
     /// Makes the signature of the head that is seen, if there is none: blocks appended one by one share one.

@@ -8,6 +8,7 @@ use crate::merkle::{NodeSource, Reorg, TreeBatch, TreeHead, missing_nodes, prove
 use crate::proof::{NodeRequest, Proof, Request};
 use crate::storage::{Batch, Table};
 use crate::store::Applied;
+use crate::sync::Ticket;
 use crate::verifier::Verifier;
 use crate::{Error, Manifest};
 
@@ -28,9 +29,15 @@ impl Hypercore {
     /// [`Error::InvalidRequest`] for what no honest peer asks for, [`Error::NotFound`] if the block is not here, and when the
     /// disk fails.
     pub async fn proof(&self, request: &Request) -> Result<Proof, Error> {
-        let proof = self.proof_now(request)?;
-        self.place().line.store.ticket().durable().await?;
+        let (proof, ticket) = self.proof_to_come(request)?;
+        ticket.durable().await?;
         Ok(proof)
+    }
+
+    /// A proof that may be shown when the ticket is durable.
+    pub(crate) fn proof_to_come(&self, request: &Request) -> Result<(Proof, Ticket), Error> {
+        let proof = self.proof_now(request)?;
+        Ok((proof, self.place().line.store.ticket()))
     }
 
     /// As [`proof`](Self::proof), of what may not be on disk yet.
@@ -121,6 +128,18 @@ impl Hypercore {
     /// [`Fault::Peer`](crate::Fault::Peer) for what is not proven, in which case nothing was changed; [`Error::Frozen`]; when the
     /// disk fails.
     pub fn verify(&self, proof: &Proof) -> Result<Verified, Error> {
+        let verified = self.verify_later(proof);
+        self.flush();
+        verified
+    }
+
+    /// Lets go what [`verify_later`](Self::verify_later) stored.
+    pub(crate) fn flush(&self) {
+        self.place().line.store.flush();
+    }
+
+    /// As [`verify`](Self::verify), for one of several proofs: [`flush`](Self::flush) is to follow.
+    pub(crate) fn verify_later(&self, proof: &Proof) -> Result<Verified, Error> {
         let place = self.signed_place()?;
         let Place { core, line } = &place;
         if core.auth.read().frozen {
@@ -184,7 +203,7 @@ impl Hypercore {
         }
         events.extend(block.map(|start| Event::Have { start, length: 1 }));
         let events = events.into_iter().map(|event| (line.listeners.clone(), event));
-        let applied = line.store.write_locked(batch, events)?;
+        let applied = line.store.write_later_locked(batch, events)?;
         *line.head.write() = head;
         Ok(Verified::Stored(applied))
     }

@@ -30,7 +30,18 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// As [`range`](Self::range), without the values.
     fn keys(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Error>;
 
+    /// Writes. The operating system has it when this returns.
     fn write(&self, batch: Batch) -> Result<(), Error>;
+
+    /// Writes as one of several. The operating system has it after [`flush`](Self::flush), any other write, or a `sync`.
+    fn write_later(&self, batch: Batch) -> Result<(), Error> {
+        self.write(batch)
+    }
+
+    /// Gives the operating system what was written to be given later.
+    fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Waits until all that was written is on the disk.
     fn sync(&self) -> Result<(), Error>;

@@ -46,12 +46,12 @@ fn inline(change: &Change) -> Option<&Bytes> {
     }
 }
 
-/// Calls `each` with the entries of all records up to the first that is not whole (or has a value that is not); where that begins.
+/// Calls `each` with the entries of each record up to the first that is not whole (or has a value that is not); where that begins.
 pub(super) fn replay(
     log: u64,
     bytes: &[u8],
     is_whole: impl Fn(&Place) -> bool,
-    mut each: impl FnMut(Key, Change),
+    mut each: impl FnMut(Vec<(Key, Change)>),
 ) -> usize {
     let mut from = Decoder::new(bytes);
     loop {
@@ -61,9 +61,7 @@ pub(super) fn replay(
         if !entries.iter().all(|(_, change)| is_there(change)) {
             return whole;
         }
-        for (key, change) in entries {
-            each(key, change);
-        }
+        each(entries);
     }
 }
 
@@ -103,7 +101,7 @@ mod tests {
         bytes.extend(record(7, &second).expect("a record"));
         for end in 0..=bytes.len() {
             let mut read = Vec::new();
-            let whole = replay(7, &bytes[..end], |found| *found == place, |key, _| read.push(key));
+            let whole = replay(7, &bytes[..end], |found| *found == place, |entries| read.extend(entries));
             let (expected, entries) = match end {
                 end if end == bytes.len() => (end, 4),
                 end if end >= boundary => (boundary, 3),
@@ -115,9 +113,9 @@ mod tests {
             let mut wrong = bytes.clone();
             wrong[at] ^= 0x10;
             let expected = if at < boundary { 0 } else { boundary };
-            assert_eq!(replay(7, &wrong, |_| true, |_, _| ()), expected, "byte {at}");
+            assert_eq!(replay(7, &wrong, |_| true, |_| ()), expected, "byte {at}");
         }
-        assert_eq!(replay(8, &bytes, |_| true, |_, _| ()), 0, "a record of another log");
-        assert_eq!(replay(7, &bytes, |_| false, |_, _| ()), 0, "a value that is not whole");
+        assert_eq!(replay(8, &bytes, |_| true, |_| ()), 0, "a record of another log");
+        assert_eq!(replay(7, &bytes, |_| false, |_| ()), 0, "a value that is not whole");
     }
 }

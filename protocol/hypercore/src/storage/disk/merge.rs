@@ -1,30 +1,37 @@
 //! Ranges over what is in memory and what is in the B-tree.
 
-use std::collections::btree_map;
+use std::collections::BTreeMap;
 use std::iter::Peekable;
-use std::ops::Bound;
 
 use super::tree::{self, View};
-use super::{Change, Changes, Each, Tables};
+use super::{Change, Each, Tables};
 use crate::Error;
 use crate::storage::Key;
 
 impl Tables {
-    /// What is newer than the B-tree in `from..to`, and the B-tree.
-    pub(super) fn between(&self, from: &[u8], to: &[u8]) -> (Changes, View) {
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        let mut newer = Changes::new();
-        for table in self.frozen.iter().map(|frozen| &**frozen).chain([&self.active]) {
-            newer.extend(table.range::<[u8], _>(bounds).map(|(key, change)| (key.clone(), change.clone())));
-        }
+    /// What is newer than the B-tree in `from..to`, in ascending order, and the B-tree.
+    pub(super) fn between(&self, from: &[u8], to: &[u8]) -> (Vec<(Key, Change)>, View) {
+        let active = self.active.between(from, to);
+        let frozen = self.frozen.as_ref().map_or_else(Vec::new, |frozen| frozen.between(from, to));
+        let newer = match (frozen.is_empty(), active.is_empty()) {
+            (true, _) => active,
+            (_, true) => frozen,
+            _ => frozen.into_iter().chain(active).collect::<BTreeMap<_, _>>().into_iter().collect(),
+        };
         (newer, self.older.clone())
     }
 }
 
-type Newer = Peekable<btree_map::IntoIter<Key, Change>>;
+type Newer = Peekable<std::vec::IntoIter<(Key, Change)>>;
 
 /// Calls `each` with the entries of `from..to` in ascending order, until it returns `false`.
-pub(super) fn merge(newer: Changes, older: &View, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
+pub(super) fn merge(
+    newer: Vec<(Key, Change)>,
+    older: &View,
+    from: &[u8],
+    to: &[u8],
+    each: &mut Each<'_>,
+) -> Result<(), Error> {
     let mut newer: Newer = newer.into_iter().peekable();
     let mut goes_on = true;
     tree::scan(older, from, to, &mut |key, old| {

@@ -6,14 +6,15 @@
 //! costs one append to a file (and one for each large value), a synchronisation one or two `fdatasync`, and opening reads a log of
 //! limited length.
 
+mod cache;
 mod directory;
 mod large;
 mod log;
+mod memtable;
 mod merge;
 mod page;
 mod tree;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,19 +29,20 @@ pub(crate) use tree::initialise;
 use super::{Backend, Batch, Key};
 use crate::Error;
 use large::{Current, MAX_INLINE, Place, Reader};
+use memtable::MemTable;
 use tree::View;
 
 /// How many bytes are kept in memory, and in the log, before they go to the B-tree.
 const MAX_MEMORY: usize = 8 << 20;
 
-/// What an entry costs in memory beside its value.
-const ENTRY_OVERHEAD: usize = 96;
-
 /// So many times as much as in memory may be in files of large values before their places go to the B-tree.
 const LARGE_SHARE: u64 = 8;
 
-/// So many times as much as is kept in memory has a file of large values before another one is begun.
-const FILE_SHARE: u64 = 32;
+/// How many bytes a file of large values gets before another one is begun.
+const MAX_FILE: u64 = 256 << 20;
+
+/// How many bytes of records wait for others to be written together with them.
+const MAX_PENDING: usize = 256 << 10;
 
 /// How many values are moved out of a file that is mostly dead while others wait to write.
 const MOVED_AT_ONCE: usize = 16;
@@ -61,14 +63,11 @@ type Each<'a> = dyn FnMut(&[u8], Stored) -> Result<bool, Error> + 'a;
 /// A new value, or none any more.
 type Change = Option<Stored>;
 
-type Changes = BTreeMap<Key, Change>;
-
 struct Tables {
     /// What is in the newest log, and in those that were there when the store was opened.
-    active: Changes,
-    bytes: usize,
+    active: MemTable,
     /// What is on its way to the B-tree.
-    frozen: Option<Arc<Changes>>,
+    frozen: Option<Arc<MemTable>>,
     /// The B-tree as it is behind these.
     older: View,
 }
@@ -78,6 +77,8 @@ struct Writer {
     number: u64,
     /// Where the last record of the log ends.
     length: u64,
+    /// Records that are to be written to the log.
+    pending: Vec<u8>,
     /// Why nothing more can be written until the store is opened again.
     failed: Option<Error>,
     large: Option<Current>,
@@ -104,6 +105,7 @@ struct Shared {
     checkpoint: Mutex<Checkpoint>,
     wake: Condvar,
     max_memory: usize,
+    max_file: u64,
 }
 
 #[derive(Default)]
@@ -123,7 +125,7 @@ pub(crate) struct Disk {
 impl Disk {
     /// The store in the directory at `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let mut disk = Self::on(Box::new(Folder::new(path)?), MAX_MEMORY)?;
+        let mut disk = Self::on(Box::new(Folder::new(path)?), MAX_MEMORY, MAX_FILE)?;
         let shared = disk.shared.clone();
         let thread = std::thread::Builder::new().name("hypercore-checkpoint".into()).spawn(move || shared.run())?;
         disk.thread = Some(thread);
@@ -135,10 +137,10 @@ impl Disk {
         path.join(directory::DATABASE).is_file()
     }
 
-    pub(crate) fn on(directory: Box<dyn Directory>, max_memory: usize) -> Result<Self, Error> {
+    pub(crate) fn on(directory: Box<dyn Directory>, max_memory: usize, max_file: u64) -> Result<Self, Error> {
         let database = directory.database()?;
         let (below, older, reader) = (tree::logs_below(&database)?, tree::view(&database)?, Reader::new());
-        let mut tables = Tables { active: Changes::new(), bytes: 0, frozen: None, older };
+        let mut tables = Tables { active: MemTable::default(), frozen: None, older };
         let (old, logs) = directory.list(Kind::Log)?.into_iter().partition::<Vec<_>, _>(|&log| log < below);
         for log in old {
             directory.remove(Kind::Log, log)?;
@@ -146,7 +148,7 @@ impl Disk {
         for (place, &number) in logs.iter().enumerate() {
             let bytes = directory.read(Kind::Log, number)?;
             let is_there = |place: &Place| large::is_whole(&reader, &*directory, place);
-            let whole = log::replay(number, &bytes, is_there, |key, value| tables.insert(key, value));
+            let whole = log::replay(number, &bytes, is_there, |entries| tables.active.extend(entries));
             if whole < bytes.len() {
                 // Only the newest can have been cut by a crash: the others were synchronised before it was made.
                 if place + 1 < logs.len() {
@@ -156,8 +158,7 @@ impl Disk {
             }
         }
         // A process that died may have synchronised none of these files, and what is written from here on will be told with them.
-        let mut named: Vec<u64> =
-            tables.active.values().flatten().filter_map(Stored::place).map(|place| place.file).collect();
+        let mut named: Vec<u64> = tables.active.values().filter_map(Stored::place).map(|place| place.file).collect();
         named.sort_unstable();
         named.dedup();
         for number in named {
@@ -169,7 +170,16 @@ impl Disk {
         let length = log.length()?;
         let files = directory.list(Kind::Large)?;
         let next_large = files.last().map_or(0, |last| last + 1);
-        let writer = Mutex::new(Writer { log, number, length, failed: None, large: None, next_large, large_bytes: 0 });
+        let writer = Mutex::new(Writer {
+            log,
+            number,
+            length,
+            pending: Vec::new(),
+            failed: None,
+            large: None,
+            next_large,
+            large_bytes: 0,
+        });
         let shared = Shared {
             tables: RwLock::new(tables),
             directory,
@@ -179,6 +189,7 @@ impl Disk {
             checkpoint: Mutex::default(),
             wake: Condvar::new(),
             max_memory,
+            max_file,
         };
         shared.remove_unused(&files)?;
         Ok(Self { shared: Arc::new(shared), thread: None })
@@ -197,6 +208,7 @@ impl Disk {
                 return Err(error.clone());
             }
         }
+        shared.write_pending(writer, true)?;
         // Nothing in the new log may survive what is lost of the old one.
         let synced = match writer.large.as_ref().and_then(Current::unsynced) {
             Some(unsynced) => unsynced.sync(),
@@ -206,9 +218,8 @@ impl Disk {
         let number = writer.number + 1;
         (writer.log, writer.number, writer.length) = (shared.directory.create(Kind::Log, number)?, number, 0);
         writer.large_bytes = 0;
-        writer.large = writer.large.take().filter(|file| file.length < FILE_SHARE * shared.max_memory as u64);
+        writer.large = writer.large.take().filter(|file| file.length < shared.max_file);
         let mut tables = shared.tables.write();
-        tables.bytes = 0;
         tables.frozen = Some(Arc::new(std::mem::take(&mut tables.active)));
         drop(tables);
         let due = Due { logs: number, files: writer.large.as_ref().map_or(writer.next_large, |file| file.number) };
@@ -217,6 +228,27 @@ impl Disk {
             shared.wake.notify_all();
         }
         Ok(due)
+    }
+
+    fn put(&self, batch: Batch, now: bool) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        let mut writer = shared.writer.lock();
+        writer.usable()?;
+        let is_full = shared.tables.read().active.bytes() > shared.max_memory
+            || writer.large_bytes > LARGE_SHARE * shared.max_memory as u64;
+        let due = if is_full { Some(self.rotate(&mut writer)?) } else { None };
+        shared.append(&mut writer, batch, now)?;
+        drop(writer);
+        match due {
+            Some(due) if self.thread.is_none() => {
+                shared.bring_in(due)?;
+                shared.move_out(due)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -295,7 +327,7 @@ impl Shared {
     /// Removes files of large values that a crash has left without any that is live.
     fn remove_unused(&self, files: &[u64]) -> Result<(), Error> {
         let mut live = tree::live(&self.database)?;
-        for place in self.tables.read().active.values().flatten().filter_map(Stored::place) {
+        for place in self.tables.read().active.values().filter_map(Stored::place) {
             live.entry(place.file).or_default();
         }
         for &number in files.iter().filter(|&number| !live.contains_key(number)) {
@@ -350,11 +382,11 @@ impl Shared {
                 batch.insert(key.clone(), Some(value));
             }
         }
-        self.append(&mut writer, batch)
+        self.append(&mut writer, batch, true)
     }
 
-    /// Writes at the end of the log.
-    fn append(&self, writer: &mut Writer, batch: Batch) -> Result<(), Error> {
+    /// Writes at the end of the log; `now`, or together with what comes next.
+    fn append(&self, writer: &mut Writer, batch: Batch, now: bool) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -373,16 +405,32 @@ impl Shared {
             changes.push((key, change));
         }
         let record = log::record(writer.number, &changes)?;
-        if let Err(error) = writer.log.append(&record, &[]) {
+        let others = !writer.pending.is_empty();
+        if others {
+            writer.pending.extend_from_slice(&record);
+        } else {
+            writer.pending = record;
+        }
+        if now || writer.pending.len() > MAX_PENDING {
+            self.write_pending(writer, others)?;
+        }
+        self.tables.write().active.extend(changes);
+        Ok(())
+    }
+
+    /// Writes what waits for it to the log. `seen` is whether readers have seen some of it.
+    fn write_pending(&self, writer: &mut Writer, seen: bool) -> Result<(), Error> {
+        let records = std::mem::take(&mut writer.pending);
+        if records.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = writer.log.append(&records, &[]) {
             // What a full disk took of it would hide all that comes behind it.
             writer.noting(self.directory.cut(Kind::Log, writer.number, writer.length).map_err(Error::from))?;
-            return Err(error.into());
+            let error = Error::from(error);
+            return if seen { writer.noting(Err(error)) } else { Err(error) };
         }
-        writer.length += record.len() as u64;
-        let mut tables = self.tables.write();
-        for (key, change) in changes {
-            tables.insert(key, change);
-        }
+        writer.length += records.len() as u64;
         Ok(())
     }
 
@@ -454,14 +502,9 @@ impl Stored {
 }
 
 impl Tables {
-    fn insert(&mut self, key: Key, change: Change) {
-        self.bytes += ENTRY_OVERHEAD + if let Some(Stored::Inline(value)) = &change { value.len() } else { 0 };
-        self.active.insert(key, change);
-    }
-
     fn get(&self, key: &[u8]) -> Option<Change> {
-        let in_frozen = || self.frozen.as_ref().and_then(|frozen| frozen.get(key).cloned());
-        self.active.get(key).cloned().or_else(in_frozen)
+        let in_frozen = || self.frozen.as_ref().and_then(|frozen| frozen.get(key));
+        self.active.get(key).or_else(in_frozen).cloned()
     }
 }
 
@@ -491,31 +534,25 @@ impl Backend for Disk {
     }
 
     fn write(&self, batch: Batch) -> Result<(), Error> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let shared = &self.shared;
-        let mut writer = shared.writer.lock();
+        self.put(batch, true)
+    }
+
+    fn write_later(&self, batch: Batch) -> Result<(), Error> {
+        self.put(batch, false)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        let mut writer = self.shared.writer.lock();
         writer.usable()?;
-        let is_full = shared.tables.read().bytes > shared.max_memory
-            || writer.large_bytes > LARGE_SHARE * shared.max_memory as u64;
-        let due = if is_full { Some(self.rotate(&mut writer)?) } else { None };
-        shared.append(&mut writer, batch)?;
-        drop(writer);
-        match due {
-            Some(due) if self.thread.is_none() => {
-                shared.bring_in(due)?;
-                shared.move_out(due)
-            }
-            _ => Ok(()),
-        }
+        self.shared.write_pending(&mut writer, true)
     }
 
     fn sync(&self) -> Result<(), Error> {
         // Writes go on meanwhile; those before a new log was begun are synchronised already.
         let (log, large) = {
-            let writer = self.shared.writer.lock();
+            let mut writer = self.shared.writer.lock();
             writer.usable()?;
+            self.shared.write_pending(&mut writer, true)?;
             (writer.log.clone(), writer.large.as_ref().and_then(Current::unsynced))
         };
         let synced = large.map_or(Ok(()), |large| large.sync()).and_then(|()| Ok(log.sync()?));

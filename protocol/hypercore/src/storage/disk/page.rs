@@ -23,9 +23,36 @@ pub(super) fn is_packed(key: &[u8]) -> bool {
     matches!(key, [4, _, _, _, _, table, ..] if TABLES.contains(table))
 }
 
+/// How many bytes of a key name the history and the table.
+pub(super) const PREFIX: usize = 6;
+
 /// The history and the table that a key belongs to.
 pub(super) fn prefix(key: &[u8]) -> &[u8] {
-    &key[..6]
+    &key[..PREFIX]
+}
+
+/// The history and the table, and the index, of a key whose entry is kept in pages.
+pub(super) fn split(key: &[u8]) -> Option<([u8; PREFIX], u64)> {
+    if !is_packed(key) {
+        return None;
+    }
+    let (prefix, _) = key.split_first_chunk()?;
+    Some((*prefix, Table::index(key)?))
+}
+
+/// As [`split`], of a key that a range begins or ends with.
+pub(super) fn split_start(key: &[u8]) -> Option<([u8; PREFIX], u64)> {
+    if key.len() == PREFIX && is_packed(key) {
+        return Some((*key.first_chunk()?, 0));
+    }
+    split(key)
+}
+
+/// The key of an entry, or of a page that begins with it.
+pub(super) fn key(prefix: &[u8], index: u64) -> Key {
+    let mut key = Key::from_slice(prefix);
+    key.extend_from_slice(&index.to_be_bytes());
+    key
 }
 
 pub(super) fn index(key: &[u8]) -> Result<u64, Error> {
@@ -59,13 +86,21 @@ impl<'a> Entries<'a> {
     }
 
     fn read(&mut self) -> Result<(u64, InPage<'a>), DecodeError> {
+        self.distance()?;
+        Ok((self.index, self.value()?))
+    }
+
+    fn distance(&mut self) -> Result<(), DecodeError> {
         let distance = self.from.uint()?;
         self.index = self.index.checked_add(distance).ok_or(DecodeError::Invalid("an index"))?;
-        let value = match self.from.uint_usize()? {
+        Ok(())
+    }
+
+    fn value(&mut self) -> Result<InPage<'a>, DecodeError> {
+        Ok(match self.from.uint_usize()? {
             1 => InPage::Large(Place::decode(&mut self.from)?),
             code => InPage::Inline(self.from.bytes(code / 2)?),
-        };
-        Ok((self.index, value))
+        })
     }
 }
 
@@ -95,6 +130,44 @@ pub(super) fn find(first: u64, page: &[u8], index: u64) -> Result<Option<InPage<
     Ok(None)
 }
 
+/// A page with the places of its entries, and where the next one begins.
+pub(super) struct Decoded {
+    first: u64,
+    end: Option<u64>,
+    bytes: Vec<u8>,
+    /// The index of each entry, and where its value is.
+    places: Vec<(u64, u32)>,
+}
+
+impl Decoded {
+    /// `bytes` are none where no page begins with, or before, an index below `end`.
+    pub(super) fn new(first: u64, bytes: &[u8], end: Option<u64>) -> Result<Self, Error> {
+        let mut places = Vec::new();
+        let mut entries = Entries::new(first, bytes);
+        while !entries.from.is_empty() {
+            entries.distance().map_err(|_| damaged("a page"))?;
+            places.push((entries.index, (bytes.len() - entries.from.remaining()) as u32));
+            entries.value().map_err(|_| damaged("a page"))?;
+        }
+        Ok(Self { first, end, bytes: bytes.to_vec(), places })
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Whether the entry is here or nowhere.
+    pub(super) fn covers(&self, index: u64) -> bool {
+        self.first <= index && self.end.is_none_or(|end| index < end)
+    }
+
+    pub(super) fn find(&self, index: u64) -> Result<Option<InPage<'_>>, Error> {
+        let Ok(place) = self.places.binary_search_by_key(&index, |(index, _)| *index) else { return Ok(None) };
+        let from = Decoder::new(&self.bytes[self.places[place].1 as usize..]);
+        Entries { from, index }.value().map(Some).map_err(|_| damaged("a page"))
+    }
+}
+
 /// Makes pages of entries that come in ascending order.
 pub(super) struct Pages<'a> {
     prefix: &'a [u8],
@@ -121,11 +194,8 @@ impl<'a> Pages<'a> {
         if self.open.as_ref().is_some_and(|(.., out)| full(out)) {
             self.end();
         }
-        let (_, last, out) = self.open.get_or_insert_with(|| {
-            let mut key = Key::from_slice(self.prefix);
-            key.extend_from_slice(&index.to_be_bytes());
-            (key, index, Encoder::with_capacity(MAX_BYTES))
-        });
+        let (_, last, out) =
+            self.open.get_or_insert_with(|| (key(self.prefix, index), index, Encoder::with_capacity(MAX_BYTES)));
         out.uint(index - *last);
         *last = index;
         match value {
@@ -181,6 +251,18 @@ mod tests {
             let first = index(key).expect("an index");
             assert!(find(first, page, first).expect("readable").is_some());
             assert!(find(first, page, first + 1).expect("readable").is_none());
+            let decoded = Decoded::new(first, page, Some(first + 5_000_000)).expect("readable");
+            for index in first..first + 200_000 {
+                let found = |found: Option<InPage<'_>>| match found {
+                    Some(InPage::Inline(value)) => Some(value.to_vec()),
+                    Some(InPage::Large(place)) => Some(format!("{place:?}").into_bytes()),
+                    None => None,
+                };
+                let of_page = find(first, page, index).expect("readable");
+                assert_eq!(found(decoded.find(index).expect("readable")), found(of_page), "{index}");
+            }
+            assert!(decoded.covers(first) && decoded.covers(first + 4_999_999));
+            assert!(!decoded.covers(first - 1) && !decoded.covers(first + 5_000_000));
         }
     }
 
@@ -188,5 +270,6 @@ mod tests {
     fn a_damaged_page_is_an_error() {
         assert!(find(0, &[0, 40, 1, 2], 0).is_err());
         assert!(find(u64::MAX, &[1, 0], 0).is_err());
+        assert!(Decoded::new(0, &[0, 40, 1, 2], None).is_err());
     }
 }

@@ -1,14 +1,16 @@
 //! The B-tree: what is old. Blocks and tree nodes are in [pages](super::page), all else is as it was written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
-use super::page::{self, Entries, Pages};
-use super::{Change, Changes, Each, Stored, damaged, failed};
+use super::cache::Cache;
+use super::memtable::{MemTable, Prefix, Run};
+use super::page::{self, Decoded, Entries, PREFIX, Pages};
+use super::{Each, Stored, damaged, failed};
 use crate::Error;
 use crate::storage::Key;
 
@@ -21,7 +23,12 @@ const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("hyperco
 const LIVE: TableDefinition<'_, u64, u64> = TableDefinition::new("live bytes of files");
 
 /// The B-tree as it was at a time.
-pub(super) type View = Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
+pub(super) type View = Arc<State>;
+
+pub(super) struct State {
+    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    cache: Cache,
+}
 
 /// Makes the tables of a new B-tree, so that they can be read.
 pub(crate) fn initialise(database: &Database) -> Result<(), Error> {
@@ -33,7 +40,8 @@ pub(crate) fn initialise(database: &Database) -> Result<(), Error> {
 }
 
 pub(super) fn view(database: &Database) -> Result<View, Error> {
-    Ok(Arc::new(database.begin_read().map_err(failed)?.open_table(ENTRIES).map_err(failed)?))
+    let table = database.begin_read().map_err(failed)?.open_table(ENTRIES).map_err(failed)?;
+    Ok(Arc::new(State { table, cache: Cache::default() }))
 }
 
 pub(super) fn logs_below(database: &Database) -> Result<u64, Error> {
@@ -51,18 +59,40 @@ pub(super) fn live(database: &Database) -> Result<HashMap<u64, u64>, Error> {
 }
 
 pub(super) fn get(view: &View, key: &[u8]) -> Result<Option<Stored>, Error> {
-    if !page::is_packed(key) {
-        let value = view.get(key).map_err(failed)?;
+    let State { table, cache } = &**view;
+    let Some((prefix, index)) = page::split(key) else {
+        let value = table.get(key).map_err(failed)?;
         return Ok(value.map(|value| Stored::Inline(Bytes::copy_from_slice(value.value()))));
+    };
+    if let Some(found) = cache.get(prefix, index)? {
+        return Ok(found);
     }
-    let Some(entry) = view.range(page::prefix(key)..=key).map_err(failed)?.next_back() else { return Ok(None) };
-    let (first, bytes) = entry.map_err(failed)?;
-    let found = page::find(page::index(first.value())?, bytes.value(), page::index(key)?)?;
-    Ok(found.map(|value| value.to_stored()))
+    let entry = table.range(&prefix[..]..=key).map_err(failed)?.next_back().transpose().map_err(failed)?;
+    let first = entry.as_ref().map_or(Ok(0), |(first, _)| page::index(first.value()))?;
+    let bytes = entry.as_ref().map_or(&[][..], |(_, bytes)| bytes.value());
+    if cache.is_wanted(prefix, first) {
+        let end = next_page(table, &prefix, key)?;
+        cache.keep(prefix, Decoded::new(first, bytes, end)?);
+    }
+    Ok(page::find(first, bytes, index)?.map(|value| value.to_stored()))
+}
+
+/// Where the first page behind `key` begins.
+fn next_page(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    prefix: &Prefix,
+    key: &[u8],
+) -> Result<Option<u64>, Error> {
+    let mut end = Key::from_slice(prefix);
+    end[PREFIX - 1] += 1;
+    let behind = (Bound::Excluded(key), Bound::Excluded(&end[..]));
+    let next = table.range::<&[u8]>(behind).map_err(failed)?.next().transpose().map_err(failed)?;
+    next.map(|(key, _)| page::index(key.value())).transpose()
 }
 
 /// Calls `each` with the entries of `from..to` in ascending order, until it returns `false`.
 pub(super) fn scan(view: &View, from: &[u8], to: &[u8], each: &mut Each<'_>) -> Result<(), Error> {
+    let view = &view.table;
     if !page::is_packed(from) {
         for entry in view.range(from..to).map_err(failed)? {
             let (key, value) = entry.map_err(failed)?;
@@ -91,25 +121,16 @@ pub(super) fn scan(view: &View, from: &[u8], to: &[u8], each: &mut Each<'_>) -> 
 }
 
 /// Makes changes, and notes that the logs below `below` are in the B-tree.
-pub(super) fn bring_in(database: &Database, changes: &Changes, below: u64) -> Result<(), Error> {
+pub(super) fn bring_in(database: &Database, changes: &MemTable, below: u64) -> Result<(), Error> {
     let mut transaction = database.begin_write().map_err(failed)?;
     transaction.set_durability(Durability::Immediate).map_err(failed)?;
     let mut grown: HashMap<u64, i64> = HashMap::new();
     {
         let mut table = transaction.open_table(ENTRIES).map_err(failed)?;
-        let mut changes = changes.iter().peekable();
-        let mut run: Vec<(u64, &Change)> = Vec::new();
-        while let Some((key, change)) = changes.next() {
-            if page::is_packed(key) {
-                run.push((page::index(key)?, change));
-                let same =
-                    |(next, _): &&(&Key, &Change)| page::is_packed(next) && page::prefix(next) == page::prefix(key);
-                if changes.peek().filter(same).is_none() {
-                    repack(&mut table, page::prefix(key), &run, &mut grown)?;
-                    run.clear();
-                }
-                continue;
-            }
+        for (prefix, run) in changes.packed() {
+            repack(&mut table, prefix, run, &mut grown)?;
+        }
+        for (key, change) in changes.others() {
             match change {
                 Some(Stored::Inline(value)) => table.insert(&key[..], &value[..]).map_err(failed)?,
                 Some(Stored::Large(_)) => return Err(damaged("a large value that is no block")),
@@ -131,59 +152,52 @@ pub(super) fn bring_in(database: &Database, changes: &Changes, below: u64) -> Re
     transaction.commit().map_err(failed)
 }
 
-/// Makes the changes `run`, which are in ascending order, in the pages of one history's table.
+/// Makes the changes `run` in the pages of one history's table.
 fn repack(
     table: &mut Table<'_, &'static [u8], &'static [u8]>,
-    prefix: &[u8],
-    mut run: &[(u64, &Change)],
+    prefix: &Prefix,
+    run: &Run,
     grown: &mut HashMap<u64, i64>,
 ) -> Result<(), Error> {
-    let key = |index: u64| {
-        let mut key = Key::from_slice(prefix);
-        key.extend_from_slice(&index.to_be_bytes());
-        key
+    let mut count = |value: &Stored, sign: i64| {
+        if let Stored::Large(place) = value {
+            *grown.entry(place.file).or_default() += sign * i64::from(place.length);
+        }
     };
-    let mut end = Key::from_slice(prefix);
-    end[5] += 1;
-    while let Some(&(first, _)) = run.first() {
+    let mut run = run.iter().peekable();
+    while let Some(&(&first, _)) = run.peek() {
         // The page that the first change is in, and where the next one begins.
-        let page = table.range(prefix..=&key(first)[..]).map_err(failed)?.next_back().transpose().map_err(failed)?;
+        let from = page::key(prefix, first);
+        let page = table.range(&prefix[..]..=&from[..]).map_err(failed)?.next_back().transpose().map_err(failed)?;
         let page = page.map(|(key, bytes)| (Key::from_slice(key.value()), bytes.value().to_vec()));
-        let after = (Bound::Excluded(&key(first)[..]), Bound::Excluded(&end[..]));
-        let next = table.range::<&[u8]>(after).map_err(failed)?.next().transpose().map_err(failed)?;
-        let next = next.map(|(key, _)| page::index(key.value())).transpose()?;
-        let here = next.map_or(run.len(), |next| run.partition_point(|(index, _)| *index < next));
-        let (changes, rest) = run.split_at(here);
-        run = rest;
+        let next = next_page(table, prefix, &from)?;
 
-        let mut entries: BTreeMap<u64, Stored> = BTreeMap::new();
+        let mut old = Vec::new();
         if let Some((key, bytes)) = &page {
             for entry in Entries::new(page::index(key)?, bytes) {
                 let (index, value) = entry?;
-                entries.insert(index, value.to_stored());
+                old.push((index, value.to_stored()));
             }
         }
-        let mut count = |value: &Stored, sign: i64| {
-            if let Stored::Large(place) = value {
-                *grown.entry(place.file).or_default() += sign * i64::from(place.length);
+        let mut old = old.iter().peekable();
+        let mut entries: Vec<(u64, &Stored)> = Vec::new();
+        while let Some((&index, change)) = run.next_if(|(index, _)| next.is_none_or(|next| **index < next)) {
+            while let Some((at, value)) = old.next_if(|(at, _)| *at < index) {
+                entries.push((*at, value));
             }
-        };
-        for (index, change) in changes {
-            let old = match change {
-                Some(value) => {
-                    count(value, 1);
-                    entries.insert(*index, value.clone())
-                }
-                None => entries.remove(index),
-            };
-            if let Some(old) = old {
-                count(&old, -1);
+            if let Some((_, gone)) = old.next_if(|(at, _)| *at == index) {
+                count(gone, -1);
+            }
+            if let Some(value) = change {
+                count(value, 1);
+                entries.push((index, value));
             }
         }
+        entries.extend(old.map(|(at, value)| (*at, value)));
 
-        let bytes = entries.values().map(Pages::bytes_of).sum();
+        let bytes = entries.iter().map(|(_, value)| Pages::bytes_of(value)).sum();
         let mut pages = Pages::new(prefix, bytes, next.is_none());
-        entries.iter().for_each(|(&index, value)| pages.add(index, value));
+        entries.into_iter().for_each(|(index, value)| pages.add(index, value));
         let pages = pages.finish();
         if let Some((key, _)) = page.filter(|(key, _)| pages.first().is_none_or(|(first, _)| first != key)) {
             table.remove(&key[..]).map_err(failed)?;
