@@ -28,6 +28,8 @@ enum Op {
     Listen { seed: String },
     Unlisten { key: String },
     Echo { key: String, count: usize, size: usize },
+    Suspend {},
+    Resume {},
     Destroy {},
 }
 
@@ -105,6 +107,8 @@ async fn perform(op: Op, dht: &Dht, servers: &mut HashMap<String, Arc<Server>>) 
         }
         Op::Unlisten { key } => servers.remove(&key).ok_or("no such server")?.close().await,
         Op::Echo { key, count, size } => return echo(connect(dht, &key).await?, count, size).await,
+        Op::Suspend {} => dht.suspend().await,
+        Op::Resume {} => dht.resume().await?,
         Op::Destroy {} => dht.destroy().await,
     }
     Ok(json!({}))
@@ -121,7 +125,8 @@ pub(crate) async fn listen(dht: &Dht, keys: KeyPair) -> Result<(Arc<Server>, Str
 /// A connection to the peer with this key, by a peer with a new one.
 pub(crate) async fn connect(dht: &Dht, remote: &str) -> Result<Connection, Failure> {
     let options = ConnectOptions { key_pair: Some(KeyPair::generate()), ..ConnectOptions::default() };
-    Ok(dht.connect(key(remote)?, options).await?)
+    // With JavaScript's name of the error, by which tests compare them.
+    Ok(dht.connect(key(remote)?, options).await.map_err(|error| format!("{}: {error}", error.code()))?)
 }
 
 async fn send_back(mut connection: Connection) -> Result<(), Failure> {

@@ -101,6 +101,14 @@ const ops = {
     return { same: sent.digest('hex') === got.digest('hex') }
   },
 
+  async suspend () {
+    await dht.suspend()
+  },
+
+  async resume () {
+    await dht.resume()
+  },
+
   async destroy () {
     await dht.destroy()
   },

@@ -8,6 +8,9 @@ const { randomBytes } = require('crypto')
 const { KINDS, startDht, startNode, reporting } = require('../lib/kinds')
 const { repeat, wanted } = require('../lib/settings')
 
+// JavaScript announces a resumed server after at most one round of pings, 3 s; the rest is for a busy machine.
+const ANNOUNCED_MS = 60_000
+
 const hex = () => randomBytes(32).toString('hex')
 
 async function mutable (writer, reader) {
@@ -92,7 +95,36 @@ async function state (node, count) {
   return { opened, connections }
 }
 
+// A server falls silent and comes back: connections end, nobody finds it, and then everybody does, under the same key.
+async function suspend (server, client) {
+  const { key } = await server.call({ op: 'listen', seed: hex() })
+  assert.ok((await client.call({ op: 'echo', key, count: 1, size: 10 })).same)
+  await server.call({ op: 'suspend' })
+  // Also for a client that remembers who forwarded to it.
+  await assert.rejects(client.call({ op: 'echo', key, count: 1, size: 10 }), /PEER_NOT_FOUND/)
+  await server.call({ op: 'resume' })
+  await found(client, key)
+  // It is a client again too.
+  const { key: other } = await client.call({ op: 'listen', seed: hex() })
+  assert.ok((await server.call({ op: 'echo', key: other, count: 5, size: 1000 })).same)
+  await server.call({ op: 'unlisten', key })
+  await client.call({ op: 'unlisten', key: other })
+}
+
+/** It announces itself in the background when it resumes: that takes a few round trips. */
+async function found (client, key) {
+  const until = Date.now() + ANNOUNCED_MS
+  for (;;) {
+    try {
+      return assert.ok((await client.call({ op: 'echo', key, count: 5, size: 1000 })).same)
+    } catch (err) {
+      if (Date.now() > until) throw err
+    }
+  }
+}
+
 const WHAT = {
+  'suspend and resume': suspend,
   'mutable records': mutable,
   'immutable records': immutable,
   announcements: announce,
@@ -114,7 +146,8 @@ describe('DHT', { concurrency: 3 }, () => {
           for (const [what, scenario] of Object.entries(WHAT)) {
             const name = 'dht: ' + what + ' from=' + from + ' to=' + to + ' dht=' + operator
             if (!wanted(name)) continue
-            const times = [from, to, operator].includes('rust') ? repeat : 1
+            // Who is gone is waited for, seconds each time.
+            const times = scenario !== suspend && [from, to, operator].includes('rust') ? repeat : 1
             test(name + ' x' + times, async () => {
               running.dht ||= await startDht(operator, { nodes: 8 })
               const writer = await node('writer', from)

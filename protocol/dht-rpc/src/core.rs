@@ -167,6 +167,7 @@ pub(crate) struct Core {
     /// The time since 1970 now, and at the last tick.
     wall: Duration,
     tick_wall: Duration,
+    pub(crate) suspended: bool,
     refresh_ticks: u64,
     stable_ticks: u64,
     checks: usize,
@@ -200,6 +201,7 @@ impl Core {
             next_tick: now + TICK,
             wall: Duration::ZERO,
             tick_wall: Duration::ZERO,
+            suspended: false,
             refresh_ticks: REFRESH_TICKS - rng.random_range(0..REFRESH_TICKS / 2),
             stable_ticks: if settings.adaptive { STABLE_TICKS } else { 0 },
             checks: 0,
@@ -232,7 +234,7 @@ impl Core {
 
     /// Takes a datagram that arrived at `socket`.
     pub(crate) fn handle_datagram(&mut self, socket: SocketId, from: SocketAddrV4, datagram: &Bytes, now: Instant) {
-        if self.destroyed || from.port() == 0 {
+        if self.destroyed || self.suspended || from.port() == 0 {
             return;
         }
         if socket == SocketId::SERVER
@@ -434,6 +436,13 @@ impl Core {
             }
             return;
         }
+        if self.suspended {
+            if let Owner::Caller(sender) = request.owner {
+                // The caller may have stopped listening.
+                let _ = sender.send(Err(RequestError::Suspended));
+            }
+            return;
+        }
         // The owner has been told of a refusal.
         let _ = self.io.request(request, now, &mut self.transmits);
     }
@@ -447,7 +456,7 @@ impl Core {
     ) -> (u64, bool) {
         self.next_id += 1;
         let id = self.next_id;
-        if self.destroyed {
+        if self.destroyed || self.suspended {
             return (id, false);
         }
         self.refresh_ticks = REFRESH_TICKS;
@@ -553,7 +562,7 @@ impl Core {
     /// Ends everything.
     pub(crate) fn destroy(&mut self) {
         self.destroyed = true;
-        self.io.destroy();
+        self.io.clear(RequestError::Destroyed);
         self.queries.clear();
         self.delayed.clear();
     }

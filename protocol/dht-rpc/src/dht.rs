@@ -23,6 +23,7 @@ use crate::nat::NatSampler;
 use crate::peer::{Contact, NodeId};
 use crate::query::QUERY_TRIES;
 use crate::reply::{Reply, RequestError};
+use crate::suspend::Binding;
 use crate::token::Token;
 
 /// How many ports after the wanted one are tried.
@@ -129,7 +130,7 @@ impl Dht {
     /// # Errors
     /// When no port can be bound.
     pub fn new(udx: Udx, options: Options) -> io::Result<Self> {
-        let server = bind_server(&udx, &options)?;
+        let server = bind_server(&udx, options.host, options.port, options.any_port)?;
         let client = udx.bind(SocketAddr::new(options.host, 0))?;
 
         let mut rng = match options.seed {
@@ -154,8 +155,13 @@ impl Dht {
             core.add_node(Contact::new(*addr), None, now);
         }
         core.set_wall_clock((options.unix_time)());
-        let inner = Arc::new(Inner::new(core, udx, [server, client], options.bootstrap, options.unix_time));
+        let binding = Binding { host: options.host, port: options.port, any_port: options.any_port };
+        let inner = Arc::new(Inner::new(core, udx, [server, client], options.bootstrap, binding, options.unix_time));
         Ok(Self { inner: inner.clone(), _guard: Arc::new(Guard(inner)) })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// Begins to serve, with `handler` for what is not the node's own, and to bootstrap. Only the first call counts.
@@ -334,21 +340,22 @@ impl Dht {
     }
 }
 
-fn bind_server(udx: &Udx, options: &Options) -> io::Result<UdxSocket> {
-    let addr = |port| SocketAddr::new(options.host, port);
-    if options.port == 0 {
+/// Binds `port`, or one near it, or any if that is allowed.
+pub(crate) fn bind_server(udx: &Udx, host: IpAddr, port: u16, any_port: bool) -> io::Result<UdxSocket> {
+    let addr = |port| SocketAddr::new(host, port);
+    if port == 0 {
         return udx.bind(addr(0));
     }
-    let range = if options.any_port { PORT_RANGE } else { 1 };
+    let range = if any_port { PORT_RANGE } else { 1 };
     let mut failure = None;
-    for port in options.port..=options.port.saturating_add(range - 1) {
+    for port in port..=port.saturating_add(range - 1) {
         match udx.bind(addr(port)) {
             Ok(socket) => return Ok(socket),
             Err(error) => failure = Some(error),
         }
     }
     match failure {
-        Some(error) if !options.any_port => Err(error),
+        Some(error) if !any_port => Err(error),
         _ => udx.bind(addr(0)),
     }
 }

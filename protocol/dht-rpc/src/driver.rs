@@ -17,6 +17,7 @@ use crate::io::{Outgoing, Owner, SocketId};
 use crate::message::code;
 use crate::peer::NodeId;
 use crate::reply::{Reply, RequestError};
+use crate::suspend::Binding;
 use crate::token::Token;
 
 /// An application on top of a node.
@@ -161,8 +162,11 @@ pub(crate) struct Inner {
     pub(crate) closed: watch::Sender<bool>,
     /// Only one test of the firewall runs at a time.
     pub(crate) network_state: tokio::sync::Mutex<()>,
+    pub(crate) binding: Binding,
+    /// The ports of the two sockets before they were closed.
+    pub(crate) ports: Mutex<[u16; 2]>,
     unix_time: fn() -> Duration,
-    sockets: RwLock<HashMap<SocketId, UdxSocket>>,
+    pub(crate) sockets: RwLock<HashMap<SocketId, UdxSocket>>,
     /// The tasks that read attached sockets.
     readers: Mutex<HashMap<SocketId, AbortHandle>>,
     next_socket: Mutex<u32>,
@@ -182,6 +186,7 @@ impl Inner {
         udx: Udx,
         [server, client]: [UdxSocket; 2],
         bootstrap: Vec<BootstrapNode>,
+        binding: Binding,
         unix_time: fn() -> Duration,
     ) -> Self {
         let armed = core.deadline();
@@ -192,6 +197,8 @@ impl Inner {
             bootstrapped: watch::Sender::new(false),
             closed: watch::Sender::new(false),
             network_state: tokio::sync::Mutex::new(()),
+            binding,
+            ports: Mutex::default(),
             unix_time,
             sockets: RwLock::new(HashMap::from([(SocketId::SERVER, server), (SocketId::CLIENT, client)])),
             readers: Mutex::default(),
@@ -206,11 +213,17 @@ impl Inner {
         if self.handler.set(handler).is_err() {
             return;
         }
-        for (id, socket) in self.sockets.read().iter() {
-            tokio::spawn(read_socket(self.clone(), *id, socket.clone(), None));
-        }
+        let sockets: Vec<_> = self.sockets.read().iter().map(|(id, socket)| (*id, socket.clone())).collect();
+        sockets.into_iter().for_each(|(id, socket)| self.read(id, socket));
         tokio::spawn(keep_time(self.clone()));
         tokio::spawn(crate::bootstrap::bootstrap(self.clone()));
+    }
+
+    /// Serves a socket of the node's own, if the node has started.
+    pub(crate) fn read(self: &Arc<Self>, id: SocketId, socket: UdxSocket) {
+        if self.handler.get().is_some() {
+            tokio::spawn(read_socket(self.clone(), id, socket, None));
+        }
     }
 
     /// Works on the core, then does what it wants done.

@@ -366,15 +366,20 @@ impl Io {
     }
 
     /// Ends every request with an error.
-    pub(crate) fn destroy(&mut self) {
+    pub(crate) fn clear(&mut self, error: RequestError) {
         self.deadlines.clear();
         self.waiting.clear();
         for (_, request) in self.inflight.drain() {
             if let Owner::Caller(sender) = request.owner {
                 // The caller may have stopped listening.
-                let _ = sender.send(Err(RequestError::Destroyed));
+                let _ = sender.send(Err(error));
             }
         }
+    }
+
+    /// Nothing is under way any more: all may be sent again.
+    pub(crate) fn forget_congestion(&mut self, now: Instant) {
+        self.congestion = CongestionWindow::new(now);
     }
 }
 

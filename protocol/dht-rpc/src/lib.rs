@@ -68,6 +68,7 @@ mod nodes;
 mod peer;
 mod query;
 mod reply;
+mod suspend;
 pub mod table;
 mod token;
 

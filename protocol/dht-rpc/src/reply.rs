@@ -54,6 +54,9 @@ pub enum RequestError {
     /// The node was destroyed.
     #[error("node destroyed")]
     Destroyed,
+    /// The node is suspended. Resume it first.
+    #[error("node suspended")]
+    Suspended,
     /// More requests are waiting than a node keeps. Wait for some to be answered.
     #[error("too many requests in flight")]
     Overloaded,

@@ -130,13 +130,26 @@ impl Announcer {
 
     /// Keeps the server announced, for ever.
     pub(crate) async fn run(&self) {
-        let mut online = self.dht.online.subscribe();
+        let mut suspended = self.dht.suspended.subscribe();
+        let mut watch = true;
         loop {
-            self.watch().await;
-            self.update().await;
             // The sender is part of the node, which we hold.
-            let _ = online.wait_for(|online| *online).await;
+            let _ = suspended.wait_for(|suspended| !*suspended).await;
+            tokio::select! {
+                biased;
+                _ = suspended.wait_for(|suspended| *suspended) => watch = false,
+                () = self.round(watch) => watch = true,
+            }
         }
+    }
+
+    /// Announces once, when it is time or at once, and again only when the network can be reached.
+    async fn round(&self, watch: bool) {
+        if watch {
+            self.watch().await;
+        }
+        self.update().await;
+        let _ = self.dht.online.subscribe().wait_for(|online| *online).await;
     }
 
     /// Watches the nodes that we are announced at, until it is time for others.
@@ -168,7 +181,9 @@ impl Announcer {
     pub(crate) async fn stop(&self) {
         let nodes: HashSet<SocketAddrV4> = {
             let state = &*self.state.lock();
-            state.generations[0].iter().chain(&state.storing).copied().collect()
+            // An update that was cut short may have begun the newest generation and left all in the one before.
+            let [current, last, _] = &state.generations;
+            current.iter().chain(last).chain(&state.storing).copied().collect()
         };
         self.unannounce(nodes.into_iter().collect()).await;
     }

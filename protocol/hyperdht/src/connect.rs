@@ -67,6 +67,9 @@ pub(crate) async fn connect(
     remote_public_key: [u8; 32],
     options: ConnectOptions,
 ) -> Result<Connection, ConnectError> {
+    if *dht.suspended.borrow() {
+        return Err(ConnectError::Suspended);
+    }
     let keys = options.key_pair.clone().unwrap_or_else(|| dht.key_pair.clone());
     let public_key = keys.public_key;
     let stream = dht.rpc.udx().create_stream(StreamOptions { accept: true, ..StreamOptions::default() })?;
@@ -88,7 +91,7 @@ pub(crate) async fn connect(
 
     let (agreed, tried) = tokio::select! {
         biased;
-        () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
+        error = dht.unusable() => return Err(error),
         found = reach(dht, &remote_public_key, &options, &noise, handshake) => found?,
     };
     let view = View {
@@ -109,7 +112,7 @@ pub(crate) async fn connect(
     let opened = tokio::select! {
         biased;
         opened = relay::first(direct, relayed) => opened?,
-        () = dht.rpc.closed() => return Err(ConnectError::NodeDestroyed),
+        error = dht.unusable() => return Err(error),
     };
     let relayed = matches!(opened, Opened::Relayed(..));
     match opened {
@@ -249,6 +252,7 @@ async fn find_and_shake(
     let mut tried = Vec::new();
     let mut query: Option<Query> = None;
     let mut searched = false;
+    let mut is_announced = false;
 
     loop {
         for attempts in [&mut known, &mut found] {
@@ -267,6 +271,7 @@ async fn find_and_shake(
                 match reply {
                     Some(reply) => {
                         let node = Inner::found_peer(&reply).map(|peer| peer.from);
+                        is_announced |= node.is_some();
                         found.waiting.extend(node.filter(|node| seen.insert(*node)));
                     }
                     None => (query, searched) = (None, true),
@@ -284,7 +289,8 @@ async fn find_and_shake(
             return Ok((agreed, tried));
         }
     }
-    Err(if tried.is_empty() { ConnectError::PeerNotFound } else { ConnectError::PeerConnectionFailed })
+    // As in JavaScript, those that forwarded to the peer once say nothing about whether it is there now.
+    Err(if is_announced { ConnectError::PeerConnectionFailed } else { ConnectError::PeerNotFound })
 }
 
 /// Handshakes through nodes of one origin; those that are silent do not hold up those of another origin.

@@ -119,6 +119,11 @@ pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     pub(crate) routes: Mutex<Routes>,
     pub(crate) online: watch::Sender<bool>,
+    pub(crate) suspended: watch::Sender<bool>,
+    /// Suspend and resume wait for each other.
+    pub(crate) rest: tokio::sync::Mutex<()>,
+    /// Counts suspends and resumes.
+    pub(crate) wanted: watch::Sender<u64>,
     /// Counts how often the interfaces of the machine have changed.
     network: watch::Sender<u64>,
     local: LocalAddresses,
@@ -193,6 +198,9 @@ impl Dht {
             state: Mutex::new(state),
             routes: Mutex::new(Routes::new(now)),
             online: watch::Sender::new(true),
+            suspended: watch::Sender::new(false),
+            rest: tokio::sync::Mutex::default(),
+            wanted: watch::Sender::new(0),
             network: watch::Sender::new(0),
             local: LocalAddresses::new(options.local_addresses),
             storage_options: options.storage,
@@ -245,6 +253,12 @@ impl Dht {
     /// may be dead.
     pub fn network_changes(&self) -> watch::Receiver<u64> {
         self.inner.network.subscribe()
+    }
+
+    /// Tells that the machine's network changed or that the program stood still, where the application knows before the node finds
+    /// out: servers announce themselves anew, and whoever listens to [`Dht::network_changes`] looks after its connections.
+    pub fn network_changed(&self) {
+        self.inner.network_changed();
     }
 
     /// How often holes were punched so far.
@@ -447,7 +461,8 @@ async fn watch_network(node: Weak<Inner>) {
         tokio::time::sleep(NETWORK_INTERVAL).await;
         let Some(inner) = node.upgrade().filter(|inner| !inner.rpc.is_destroyed()) else { return };
         let addresses = inner.local_addresses();
-        if addresses == before {
+        // Without sockets there are no addresses.
+        if addresses == before || *inner.suspended.borrow() {
             continue;
         }
         tracing::debug!(?addresses, "network changed");

@@ -32,6 +32,9 @@ pub enum ConnectError {
     /// The peer refused, with this code.
     #[error("server returned an error ({0})")]
     ServerError(u64),
+    /// The node is suspended. Resume it first.
+    #[error("node suspended")]
+    Suspended,
     /// The node was destroyed.
     #[error("node destroyed")]
     NodeDestroyed,
@@ -57,6 +60,7 @@ impl ConnectError {
             Self::RelayAborted => "RELAY_ABORTED",
             Self::ServerIncompatible => "SERVER_INCOMPATIBLE",
             Self::ServerError(_) => "SERVER_ERROR",
+            Self::Suspended => "SUSPENDED",
             Self::NodeDestroyed => "NODE_DESTROYED",
             Self::HandshakeInvalid => "HANDSHAKE_INVALID",
             Self::Stream(_) | Self::Udx(_) => "STREAM_ERROR",

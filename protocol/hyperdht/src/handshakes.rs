@@ -93,6 +93,13 @@ impl Handshakes {
         self.free_place(slot.id);
     }
 
+    /// Forgets all that nothing more happens to.
+    pub(crate) fn clear(&mut self) {
+        while let Some((_, id)) = self.expiring.pop_front() {
+            self.free_place(id);
+        }
+    }
+
     fn expire(&mut self, now: Instant) {
         while let Some((_, id)) = self.expiring.front().copied().filter(|(at, _)| *at <= now) {
             self.expiring.pop_front();

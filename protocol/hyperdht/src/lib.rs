@@ -60,6 +60,7 @@ mod server;
 pub mod signatures;
 mod socket_pool;
 mod storage;
+mod suspend;
 pub mod testnet;
 mod unproven;
 

@@ -63,6 +63,11 @@ impl Routes {
         Self { known: Cache::new(ROUTES, now), kept_sockets: 0 }
     }
 
+    /// Forgets all: the sockets are closed.
+    pub(crate) fn clear(&mut self, now: Instant) {
+        self.known = Cache::new(ROUTES, now);
+    }
+
     /// How many are known.
     pub(crate) fn len(&self) -> usize {
         self.known.len()

@@ -248,6 +248,16 @@ impl Listening {
         }
     }
 
+    /// Takes the announce back for a while.
+    pub(crate) async fn suspend(&self) {
+        self.announcer.stop().await;
+    }
+
+    /// Forgets the handshakes that were answered, and the sockets that holes were punched from for them.
+    pub(crate) fn forget_handshakes(&self) {
+        self.handshakes.lock().clear();
+    }
+
     pub(crate) async fn close(&self) {
         self.stop();
         tokio::select! {
@@ -258,7 +268,7 @@ impl Listening {
 
     /// Answers a handshake, or repeats the answer.
     pub(crate) fn on_handshake(self: Arc<Self>, message: &Handshake<'_>, request: &IncomingRequest) {
-        if message.noise.is_empty() {
+        if message.noise.is_empty() || *self.dht.suspended.borrow() {
             return;
         }
         // Only nodes that we are announced at forward to us. Others make something up, at the cost of whom they name.
@@ -337,7 +347,9 @@ impl Listening {
         let direct = route.peer.is_none();
 
         let remote_key = *handshake.remote_public_key()?;
-        if self.options.firewall.as_ref().is_some_and(|refuses| refuses(&remote_key, remote, client)) {
+        if self.options.firewall.as_ref().is_some_and(|refuses| refuses(&remote_key, remote, client))
+            || *self.dht.suspended.borrow()
+        {
             return None;
         }
 

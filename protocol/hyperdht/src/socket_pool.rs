@@ -35,6 +35,10 @@ impl PoolSocket {
     pub(crate) fn acquire(dht: &Arc<Inner>, probes: mpsc::Sender<Probe>) -> io::Result<Arc<Self>> {
         let bound = dht.bound(SocketId::SERVER).ok_or(io::ErrorKind::NotConnected)?;
         let socket = dht.rpc.udx().bind(SocketAddr::new(bound.ip(), 0))?;
+        // Suspending closes what is bound, and this may have been bound a moment later.
+        if *dht.suspended.borrow() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let id = dht.rpc.attach(socket.clone(), probes);
         let acquired = Arc::new(Self { dht: Arc::downgrade(dht), id, socket });
         {

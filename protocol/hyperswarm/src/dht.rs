@@ -102,6 +102,20 @@ impl Network for Dht {
         Self::online(self)
     }
 
+    fn network_changes(&self) -> watch::Receiver<u64> {
+        Self::network_changes(self)
+    }
+
+    async fn suspend(&self) {
+        Self::suspend(self).await;
+    }
+
+    async fn resume(&self) {
+        if let Err(error) = Self::resume(self).await {
+            tracing::warn!(%error, "no socket can be bound; this is tried again");
+        }
+    }
+
     async fn destroy(&self) {
         Self::destroy(self).await;
     }

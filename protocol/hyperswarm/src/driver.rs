@@ -206,6 +206,7 @@ impl<N: Network> Driver<N> {
     /// Runs until the swarm is destroyed or all its handles are gone.
     pub(crate) async fn run(mut self) {
         let mut online = self.network.online();
+        let mut changes = self.network.network_changes();
         loop {
             self.act();
             self.publish();
@@ -222,10 +223,14 @@ impl<N: Network> Driver<N> {
                 Some(event) = self.reports.recv() => self.event(event),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => reap(ended),
                 () = sleep_until(deadline.map_or_else(Instant::now, Instant::from_std)), if deadline.is_some() => self.tick(),
-                online = back_online(&mut online) => if online {
+                online = news(&mut online) => if online {
                     tracing::debug!("the network can be reached again");
                     self.look_around();
                 },
+                _ = news(&mut changes) => {
+                    tracing::debug!("the network has changed");
+                    self.look_around();
+                }
             }
         }
         self.shared.close();
@@ -573,10 +578,10 @@ impl<N: Network> Driver<N> {
     }
 }
 
-/// Waits until the network's state changes; true if it can be reached then. Cancel-safe.
-async fn back_online(online: &mut watch::Receiver<bool>) -> bool {
-    match online.changed().await {
-        Ok(()) => *online.borrow_and_update(),
+/// The next state of the network. Cancel-safe.
+async fn news<T: Copy>(state: &mut watch::Receiver<T>) -> T {
+    match state.changed().await {
+        Ok(()) => *state.borrow_and_update(),
         // Nobody tells any more.
         Err(_) => std::future::pending().await,
     }

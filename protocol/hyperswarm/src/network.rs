@@ -106,6 +106,12 @@ pub trait Network: Clone + Send + Sync + 'static {
         watch::channel(true).1
     }
 
+    /// Counts how often the machine's network has changed, or the machine woke up. Connections may be dead then, and announcements
+    /// wrong.
+    fn network_changes(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+
     /// The machine is about to sleep or the application to rest: nothing is to be sent or answered until [`Network::resume`].
     fn suspend(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())

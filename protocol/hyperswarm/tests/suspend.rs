@@ -88,3 +88,15 @@ async fn who_rests_right_after_it_announced_announces_again() {
     seconds(5).await;
     assert!(world.is_announced(&TOPIC, &alice.key_pair().public_key));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_network_is_heard_of_and_looked_into() {
+    let world = World::new(4);
+    let alice = world.swarm(1, SwarmOptions::default());
+    assert!(alice.join(TOPIC, JoinOptions::default()).flushed().await.unwrap());
+    seconds(5).await;
+    let before = world.queries().len();
+    world.change_network();
+    seconds(1).await;
+    assert_eq!(world.queries().len(), before + 1, "announced anew");
+}

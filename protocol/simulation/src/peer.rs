@@ -72,6 +72,12 @@ impl Drop for Running {
 }
 
 impl Peer {
+    /// Its key.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8; 32] {
+        &self.keys.public_key
+    }
+
     /// Its swarm, while it runs.
     #[must_use]
     pub fn swarm(&self) -> Option<&Swarm> {

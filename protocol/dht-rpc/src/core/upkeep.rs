@@ -4,10 +4,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use super::{Core, Event, Output, TICK};
+use crate::health::Health;
 use crate::io::{Outgoing, Owner};
 use crate::message::command;
 use crate::nat::NatSampler;
 use crate::peer::{Contact, NodeId};
+use crate::reply::RequestError;
 use crate::table::{Added, K, RoutingTable};
 
 /// A tick that comes this late means that the machine slept.
@@ -192,12 +194,15 @@ impl Core {
         let passed = now.saturating_duration_since(self.next_tick - TICK);
         let passed = passed.max(self.wall.saturating_sub(self.tick_wall));
         self.tick_wall = self.wall;
+        self.next_tick = now + TICK;
+        if self.suspended {
+            return;
+        }
         if passed > SLEEPING {
             self.wake_up();
         } else {
             self.tick += 1;
         }
-        self.next_tick = now + TICK;
         if !self.bootstrapped {
             return;
         }
@@ -238,6 +243,29 @@ impl Core {
         self.wall = wall;
     }
 
+    /// Ends what runs, and starts nothing until [`Core::resume`]. False if that is so already.
+    pub(crate) fn suspend(&mut self, now: Instant) -> bool {
+        if self.suspended || self.destroyed {
+            return false;
+        }
+        self.suspended = true;
+        self.io.clear(RequestError::Suspended);
+        self.io.forget_congestion(now);
+        self.queries.clear();
+        self.delayed.clear();
+        (self.checks, self.swaps) = (0, 0);
+        self.firewall_test = None;
+        true
+    }
+
+    /// Goes on as after a sleep.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.suspended = false;
+        self.tick_wall = self.wall;
+        self.next_tick = now + TICK;
+        self.wake_up();
+    }
+
     fn wake_up(&mut self) {
         // Everything known is old, and pings begin two ticks from now.
         self.tick += 2 * OLD_NODE;
@@ -245,7 +273,12 @@ impl Core {
         self.stable_ticks = MORE_STABLE_TICKS;
         self.refresh_ticks = 1;
         self.checked_host = None;
+        let offline = self.health.health() != Health::Online;
         self.health.reset();
+        if offline {
+            // What was seen before says nothing about now, and nobody must wait for a change that does not come.
+            self.out.push(Output::Event(Event::Health(Health::Online)));
+        }
         if self.settings.adaptive && !self.io.ephemeral {
             self.io.ephemeral = true;
             self.out.push(Output::Event(Event::Ephemeral));

@@ -52,6 +52,8 @@ struct Inner {
     relays: Vec<Vec<Key>>,
     /// How many swarms rest.
     suspended: usize,
+    /// Counts changes of every machine's network.
+    changes: watch::Sender<u64>,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
             randomized: false,
             relays: Vec::new(),
             suspended: 0,
+            changes: watch::Sender::new(0),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -105,6 +108,11 @@ impl World {
 
     pub(crate) fn set_randomized(&self) {
         self.inner.lock().randomized = true;
+    }
+
+    /// All machines have other addresses from now on.
+    pub(crate) fn change_network(&self) {
+        self.inner.lock().changes.send_modify(|changes| *changes += 1);
     }
 
     pub(crate) fn suspended(&self) -> usize {
@@ -297,6 +305,10 @@ impl Network for World {
     type Link = FakeLink;
     type Server = FakeServer;
     type Node = u8;
+
+    fn network_changes(&self) -> watch::Receiver<u64> {
+        self.inner.lock().changes.subscribe()
+    }
 
     fn link(connection: &FakeConnection) -> FakeLink {
         FakeLink(connection.side.clone())

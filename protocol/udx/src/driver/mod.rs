@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
@@ -77,7 +77,8 @@ pub(crate) struct Instance {
     streams: RwLock<HashMap<u32, Arc<Shared>>>,
     schedule: Arc<Schedule>,
     next_socket: AtomicU64,
-    open_sockets: AtomicUsize,
+    /// Those that were bound and not closed, by their ids.
+    open_sockets: Mutex<HashMap<u64, Weak<SocketCore>>>,
     buffers: Mutex<Vec<ReceiveBuffers>>,
 }
 
@@ -96,7 +97,7 @@ impl Udx {
             streams: RwLock::default(),
             schedule: Arc::default(),
             next_socket: AtomicU64::new(1),
-            open_sockets: AtomicUsize::new(0),
+            open_sockets: Mutex::default(),
             buffers: Mutex::default(),
         };
         Self { instance: Arc::new(instance) }
@@ -152,11 +153,27 @@ impl Udx {
         Ok(UdxStream::new(shared, Arc::clone(&self.instance)))
     }
 
+    /// Destroys every stream, and tells the peers. The sockets stay.
+    pub fn destroy_streams(&self) {
+        let streams: Vec<_> = self.instance.streams.read().values().cloned().collect();
+        streams.iter().for_each(|stream| stream.destroy());
+    }
+
+    /// Closes every socket, whoever holds it, as [`UdxSocket::close`] does. Their addresses are free when this returns.
+    pub async fn close_sockets(&self) {
+        let open: Vec<_> = self.instance.open_sockets.lock().values().filter_map(Weak::upgrade).collect();
+        let sockets: Vec<_> = open.into_iter().map(UdxSocket::from_core).collect();
+        sockets.iter().for_each(UdxSocket::close);
+        for socket in &sockets {
+            socket.closed().await;
+        }
+    }
+
     /// What it holds now.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         Gauges {
-            sockets: self.instance.open_sockets.load(Ordering::Relaxed),
+            sockets: self.instance.open_sockets.lock().len(),
             streams: self.stream_count(),
             deadlines: self.instance.schedule.len(),
         }

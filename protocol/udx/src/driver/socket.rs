@@ -112,7 +112,7 @@ impl SocketCore {
         let driver =
             Driver { core: Arc::downgrade(&core), io, errors: 0, touched: Vec::new(), unanswered: 0, _alive: alive };
         *core.task.lock() = Some(tokio::spawn(driver).abort_handle());
-        instance.open_sockets.fetch_add(1, Ordering::Relaxed);
+        instance.open_sockets.lock().insert(id, Arc::downgrade(&core));
         Ok(UdxSocket { core })
     }
 
@@ -159,7 +159,7 @@ impl SocketCore {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.instance.open_sockets.fetch_sub(1, Ordering::Relaxed);
+        self.instance.open_sockets.lock().remove(&self.id);
         self.instance.close_streams_of(self.id);
         self.blocked.lock().clear();
         self.io.write().take();
@@ -172,9 +172,7 @@ impl SocketCore {
 
 impl Drop for SocketCore {
     fn drop(&mut self) {
-        if !*self.closed.get_mut() {
-            self.instance.open_sockets.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.instance.open_sockets.lock().remove(&self.id);
         if let Some(task) = self.task.get_mut().take() {
             task.abort();
         }
