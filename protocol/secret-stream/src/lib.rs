@@ -34,8 +34,10 @@
 //! ends the connection. Unordered messages that are not genuine, or are replayed, are dropped.
 
 mod core;
+mod driver;
 mod error;
 pub mod framing;
+mod keeper;
 mod monitor;
 mod stream;
 pub mod timers;

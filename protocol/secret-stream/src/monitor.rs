@@ -32,7 +32,7 @@ impl Monitor {
         self.shared.written.load(Ordering::Relaxed)
     }
 
-    /// Asks the stream to send an empty message when it is polled next, and wakes who polls it.
+    /// Asks the task beside the stream to send an empty message.
     pub fn send_keep_alive(&self) {
         self.shared.keep_alive.store(true, Ordering::Release);
         if let Some(waker) = self.shared.waker.lock().take() {

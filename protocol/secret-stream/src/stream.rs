@@ -1,22 +1,21 @@
-//! The driver: a [`Core`] on a [`Transport`], with tokio's clock.
+//! The handle of a stream.
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use crypto::KeyPair;
 use crypto::noise::Session;
-use tokio::time::{Instant, Sleep};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+use udx::UdxStream;
 
 use crate::core::{Core, Entropy, Event, MAX_MESSAGE};
-use crate::timers::{Due, Timers};
+use crate::driver::Driver;
+use crate::keeper::keep;
 use crate::{Error, Monitor, Transport};
-
-/// Chunks of the transport that one poll looks through for a message before other tasks run: a peer that sends nothing but
-/// keep-alives, faster than they are opened, must not hold the thread.
-const MAX_CHUNKS: usize = 64;
 
 /// Sealed bytes that wait for the transport before [`SecretStream::poll_ready`] is pending. One message of any size may go above.
 pub const WRITE_HIGH_WATER: usize = 64 * 1024;
@@ -31,7 +30,7 @@ pub struct Options {
     /// An empty message is sent when nothing was written for so long, and empty messages of the peer are dropped.
     /// HyperDHT uses 5 seconds. None: neither.
     pub keep_alive: Option<Duration>,
-    /// The stream fails when nothing was read for so long. It is noticed only while somebody polls the stream. None: never.
+    /// The stream fails when nothing was read for so long. None: never.
     pub timeout: Option<Duration>,
     /// The stream fails when something waits to be sent and the transport took nothing of it for so long: the peer is there, as its
     /// transport answers, and does not read. None: it may take its time.
@@ -56,26 +55,16 @@ impl Default for Options {
 
 /// One end of a secret stream: messages, private and authentic, with back-pressure.
 ///
-/// The stream has no task of its own: reading, writing and the keep-alive advance while it is polled. Every method named `poll_…`
-/// and every future may be given up at any point; nothing is lost. After an error the stream is destroyed.
+/// Reading and writing advance while the stream is polled. Its clocks do not need that: a small task beside it says keep-alive, takes
+/// the peer's, and notices what is overdue; it is there once a clock runs, and ends with the stream. Every method named `poll_…` and
+/// every future may be given up at any point; nothing is lost. After an error the stream is destroyed.
 #[derive(Debug)]
 pub struct SecretStream<T> {
-    transport: T,
-    core: Core,
-    timers: Timers,
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// Taken from the core and not yet taken by the transport.
-    sending: Bytes,
-    /// Written to the transport, not flushed there.
-    unflushed: bool,
-    /// A message that came together with the peer's header, while that was waited for.
-    early: Option<BytesMut>,
-    remote_ended: bool,
-    shutdown: bool,
-    failed: bool,
+    driver: Arc<Mutex<Driver<T>>>,
+    is_initiator: bool,
+    public_key: [u8; 32],
     remote_public_key: [u8; 32],
     handshake_hash: [u8; 64],
-    monitor: Monitor,
 }
 
 impl<T: Transport> SecretStream<T> {
@@ -84,9 +73,8 @@ impl<T: Transport> SecretStream<T> {
     /// The header frame is given to the transport at once if that takes it. Must be called within a tokio runtime.
     pub fn from_session(transport: T, session: Session, public_key: [u8; 32], options: Options) -> Self {
         let core = Core::from_session(session, public_key, Entropy::generate());
-        let mut stream = Self::new(transport, core, &options);
-        // A failure shows itself at the next poll.
-        let _ = stream.write_out(&mut Context::from_waker(Waker::noop()));
+        let stream = Self::new(transport, core, &options);
+        stream.with(Driver::begin);
         stream
     }
 
@@ -109,7 +97,7 @@ impl<T: Transport> SecretStream<T> {
     async fn handshake(is_initiator: bool, transport: T, key_pair: KeyPair, options: Options) -> Result<Self, Error> {
         let core = Core::handshake(is_initiator, key_pair, Entropy::generate())?;
         let mut stream = Self::new(transport, core, &options);
-        poll_fn(|cx| match ready!(stream.poll_event(cx)) {
+        poll_fn(|cx| match ready!(stream.with(|driver| driver.poll_event(cx))) {
             Ok(Some(Event::Connected)) => Poll::Ready(Ok(())),
             Ok(_) => Poll::Ready(Err(Error::Truncated)),
             Err(error) => Poll::Ready(Err(error)),
@@ -121,53 +109,42 @@ impl<T: Transport> SecretStream<T> {
         Ok(stream)
     }
 
-    fn new(transport: T, mut core: Core, options: &Options) -> Self {
-        core.set_max_message(options.max_message);
-        let now = Instant::now().into_std();
-        let mut timers = Timers::new(options.keep_alive, options.timeout, now);
-        timers.set_write_timeout(options.write_timeout);
-        core.set_filter_empty(options.filter_empty || options.keep_alive.is_some_and(|every| !every.is_zero()));
-        let mut stream = Self {
-            transport,
-            core,
-            timers,
-            sleep: None,
-            sending: Bytes::new(),
-            unflushed: false,
-            early: None,
-            remote_ended: false,
-            shutdown: false,
-            failed: false,
-            remote_public_key: [0; 32],
-            handshake_hash: [0; 64],
-            monitor: Monitor::default(),
-        };
+    fn new(transport: T, core: Core, options: &Options) -> Self {
+        let (is_initiator, public_key) = (core.is_initiator(), *core.public_key());
+        let driver = Arc::new(Mutex::new(Driver::new(transport, core, options)));
+        let mut stream = Self { driver, is_initiator, public_key, remote_public_key: [0; 32], handshake_hash: [0; 64] };
         stream.note_peer();
         stream
     }
 
     fn note_peer(&mut self) {
-        if let (Some(key), Some(hash)) = (self.core.remote_public_key(), self.core.handshake_hash()) {
+        let driver = self.driver.lock();
+        if let (Some(key), Some(hash)) = (driver.core.remote_public_key(), driver.core.handshake_hash()) {
             self.remote_public_key = *key;
             self.handshake_hash = *hash;
         }
+    }
+
+    /// Works on the driver, and has its clocks looked at.
+    fn with<R>(&self, work: impl FnOnce(&mut Driver<T>) -> R) -> R {
+        let mut driver = self.driver.lock();
+        let result = work(&mut driver);
+        if driver.wants_keeper() {
+            self.start_keeper(driver);
+        }
+        result
+    }
+
+    fn start_keeper(&self, driver: MutexGuard<'_, Driver<T>>) {
+        drop(driver);
+        tokio::spawn(keep(Arc::downgrade(&self.driver)));
     }
 
     /// The next message; `Ok(None)` when the peer ended the stream. Also writes what waits and keeps the connection alive.
     ///
     /// The buffer is a part of what the transport read: a message kept for long should be copied if it is small.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<BytesMut>, Error>> {
-        if let Some(message) = self.early.take() {
-            return Poll::Ready(Ok(Some(message)));
-        }
-        loop {
-            return match ready!(self.poll_event(cx)) {
-                Ok(Some(Event::Message(message))) => Poll::Ready(Ok(Some(message))),
-                Ok(Some(Event::Connected)) => continue,
-                Ok(None) => Poll::Ready(Ok(None)),
-                Err(error) => Poll::Ready(Err(error)),
-            };
-        }
+        self.with(|driver| driver.poll_recv(cx))
     }
 
     /// Ready when the peer's header came, which JavaScript calls `open`: messages may be sent before, but from here on it is
@@ -176,18 +153,7 @@ impl<T: Transport> SecretStream<T> {
     /// # Errors
     /// The stream failed or ended before.
     pub fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while !self.core.is_open() {
-            let event = self.poll_event(cx);
-            match event {
-                Poll::Ready(Ok(Some(Event::Message(message)))) => self.early = Some(message),
-                Poll::Ready(Ok(Some(Event::Connected))) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                _ if self.core.is_open() => {}
-                Poll::Ready(Ok(None)) => return Poll::Ready(Err(Error::Truncated)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(()))
+        self.with(|driver| driver.poll_opened(cx))
     }
 
     /// Waits until the peer's header came; see [`poll_opened`](Self::poll_opened). Cancel-safe.
@@ -198,66 +164,17 @@ impl<T: Transport> SecretStream<T> {
         poll_fn(|cx| self.poll_opened(cx)).await
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        if self.failed {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        let result = self.poll_event_inner(cx);
-        self.fail_on_error(result)
-    }
-
-    fn poll_event_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        for _ in 0..MAX_CHUNKS {
-            let event = self.core.poll_event()?;
-            self.monitor.note(self.core.raw_bytes_read(), self.core.raw_bytes_written());
-            if let Some(event) = event {
-                return Poll::Ready(Ok(Some(event)));
-            }
-            if self.remote_ended {
-                return Poll::Ready(Ok(None));
-            }
-            // Writing may be stuck; reading goes on.
-            if let Poll::Ready(Err(error)) = self.write_out(cx) {
-                return Poll::Ready(Err(error));
-            }
-            self.poll_timers(cx)?;
-            match ready!(self.transport.poll_read_chunk(cx))? {
-                Some(chunk) => {
-                    self.timers.read(Instant::now().into_std());
-                    self.core.input(chunk);
-                }
-                None => {
-                    self.remote_ended = true;
-                    if !self.core.may_end() {
-                        return Poll::Ready(Err(Error::Truncated));
-                    }
-                }
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
     /// Ready when a message may be sent; pending while more than [`WRITE_HIGH_WATER`] waits for the transport.
     ///
     /// # Errors
     /// The stream failed or is closed.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.failed || self.shutdown {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        if self.backlog() < WRITE_HIGH_WATER {
-            return Poll::Ready(Ok(()));
-        }
-        if let Poll::Ready(Err(error)) = self.write_out(cx) {
-            return self.fail_on_error(Poll::Ready(Err(error)));
-        }
-        if self.backlog() < WRITE_HIGH_WATER { Poll::Ready(Ok(())) } else { Poll::Pending }
+        self.with(|driver| driver.poll_ready(cx))
     }
 
     /// Sealed bytes that the transport has not taken.
     pub fn backlog(&self) -> usize {
-        self.sending.len() + self.core.outgoing_len()
+        self.driver.lock().backlog()
     }
 
     /// Seals one message. It is written by the next poll of the stream, together with others. Call [`poll_ready`](Self::poll_ready)
@@ -274,12 +191,7 @@ impl<T: Transport> SecretStream<T> {
     /// # Errors
     /// As [`start_send`](Self::start_send).
     pub fn start_send_parts(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
-        if self.failed || self.shutdown {
-            return Err(Error::Closed);
-        }
-        self.core.send(parts)?;
-        self.monitor.note(self.core.raw_bytes_read(), self.core.raw_bytes_written());
-        Ok(())
+        self.driver.lock().start_send(parts)
     }
 
     /// Ready when the transport took everything that was sent. Also keeps the connection alive.
@@ -287,23 +199,7 @@ impl<T: Transport> SecretStream<T> {
     /// # Errors
     /// The stream failed or was destroyed.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.failed {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        let result = self.poll_flush_inner(cx);
-        self.fail_on_error(result)
-    }
-
-    fn poll_flush_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.shutdown {
-            self.poll_timers(cx)?;
-        }
-        let written = self.write_out(cx);
-        if written.is_pending() && !self.shutdown {
-            // For the write timeout, which may have begun now.
-            self.poll_timers(cx)?;
-        }
-        written
+        self.with(|driver| driver.poll_flush(cx))
     }
 
     /// Writes what waits, then ends our side. The peer may go on sending: read until `Ok(None)`.
@@ -311,94 +207,7 @@ impl<T: Transport> SecretStream<T> {
     /// # Errors
     /// The stream failed or was destroyed.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.failed {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        self.shutdown = true;
-        let now = Instant::now().into_std();
-        self.timers.set_keep_alive(None, now);
-        let result = self.poll_close_inner(cx);
-        self.fail_on_error(result)
-    }
-
-    fn poll_close_inner(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.write_out(cx))?;
-        self.transport.poll_shutdown(cx).map_err(Error::Transport)
-    }
-
-    fn write_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        loop {
-            if self.sending.is_empty() {
-                if self.core.outgoing_len() == 0 {
-                    break;
-                }
-                self.sending = self.core.take_outgoing();
-                // JavaScript counts from the write; a batch is sealed and written within one poll.
-                self.timers.wrote(Instant::now().into_std());
-            }
-            let waiting = self.sending.len();
-            let written = self.transport.poll_write(cx, &mut self.sending)?;
-            if written.is_ready() || self.sending.len() < waiting {
-                self.timers.moved();
-            }
-            if written.is_pending() {
-                self.timers.stuck(Instant::now().into_std());
-                return Poll::Pending;
-            }
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            ready!(self.transport.poll_flush(cx))?;
-            self.unflushed = false;
-            self.sending = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        if self.monitor.take_keep_alive(cx) && !self.shutdown && self.core.remote_public_key().is_some() {
-            self.core.send(&[])?;
-            if let Poll::Ready(Err(error)) = self.write_out(cx) {
-                return Err(error);
-            }
-        }
-        if self.timers.is_idle() {
-            return Ok(());
-        }
-        loop {
-            let Some(deadline) = self.timers.deadline() else { return Ok(()) };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-            // Traffic moves the deadline all the time; the timer is moved only when it fires.
-            if sleep.deadline().into_std() > deadline {
-                sleep.as_mut().reset(deadline.into());
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Ok(());
-            }
-            match self.timers.poll(Instant::now().into_std()) {
-                Due::Timeout => return Err(Error::TimedOut),
-                Due::Stuck => return Err(Error::Stuck),
-                // What waits for the transport will show the peer that we live.
-                Due::KeepAlive if self.backlog() == 0 && self.core.remote_public_key().is_some() => {
-                    self.core.send(&[])?;
-                    if let Poll::Ready(Err(error)) = self.write_out(cx) {
-                        return Err(error);
-                    }
-                }
-                Due::KeepAlive | Due::Nothing => {}
-            }
-            if let (Some(deadline), Some(sleep)) = (self.timers.deadline(), self.sleep.as_mut()) {
-                sleep.as_mut().reset(deadline.into());
-            }
-        }
-    }
-
-    fn fail_on_error<R>(&mut self, result: Poll<Result<R, Error>>) -> Poll<Result<R, Error>> {
-        if let Poll::Ready(Err(error)) = &result {
-            tracing::debug!(%error, "secret stream failed");
-            self.destroy();
-        }
-        result
+        self.with(|driver| driver.poll_close(cx))
     }
 
     /// The next message; `None` when the peer ended the stream.
@@ -430,10 +239,7 @@ impl<T: Transport> SecretStream<T> {
 
     /// Gives both directions up at once. The stream only returns [`Error::Closed`] from here on.
     pub fn destroy(&mut self) {
-        self.failed = true;
-        self.sending = Bytes::new();
-        self.sleep = None;
-        self.transport.destroy();
+        self.driver.lock().destroy();
     }
 
     /// Sends a message beside the stream: unreliable and unordered, in one datagram, at once or not at all.
@@ -441,44 +247,39 @@ impl<T: Transport> SecretStream<T> {
     /// # Errors
     /// [`Error::Transport`] when the transport has no such messages or cannot send now; the stream stays usable.
     pub fn send_unordered(&mut self, message: &[u8]) -> Result<(), Error> {
-        if self.failed || self.shutdown {
-            return Err(Error::Closed);
-        }
-        let envelope = self.core.seal_unordered(message).ok_or(Error::Closed)?;
-        Ok(self.transport.try_send_message(&envelope)?)
+        let driver = &mut *self.driver.lock();
+        driver.open_or_closed()?;
+        let envelope = driver.core.seal_unordered(message).ok_or(Error::Closed)?;
+        Ok(driver.transport.try_send_message(&envelope)?)
     }
 
     /// The next unordered message; `None` when there will be no more. What is not genuine, or was seen before, is dropped.
     pub fn poll_recv_unordered(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
-        while !self.failed {
-            match ready!(self.transport.poll_recv_message(cx)) {
-                Some(envelope) => {
-                    if let Some(message) = self.core.open_unordered(&envelope) {
-                        return Poll::Ready(Some(message));
-                    }
-                }
-                None => break,
-            }
-        }
-        Poll::Ready(None)
+        self.driver.lock().poll_recv_unordered(cx)
     }
 
     /// Changes the keep-alive time. Once it was on, empty messages of the peer stay filtered.
     pub fn set_keep_alive(&mut self, keep_alive: Option<Duration>) {
-        self.timers.set_keep_alive(keep_alive, Instant::now().into_std());
-        if keep_alive.is_some_and(|every| !every.is_zero()) {
-            self.core.set_filter_empty(true);
-        }
+        self.with(|driver| {
+            driver.timers.set_keep_alive(keep_alive, Instant::now().into_std());
+            driver.alarm();
+            if keep_alive.is_some_and(|every| !every.is_zero()) {
+                driver.core.set_filter_empty(true);
+            }
+        });
     }
 
     /// Changes the read timeout.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.timers.set_timeout(timeout, Instant::now().into_std());
+        self.with(|driver| {
+            driver.timers.set_timeout(timeout, Instant::now().into_std());
+            driver.alarm();
+        });
     }
 
     /// Our key.
     pub fn public_key(&self) -> &[u8; 32] {
-        self.core.public_key()
+        &self.public_key
     }
 
     /// The peer's key.
@@ -493,26 +294,34 @@ impl<T: Transport> SecretStream<T> {
 
     /// Whether this side began the handshake.
     pub fn is_initiator(&self) -> bool {
-        self.core.is_initiator()
+        self.is_initiator
     }
 
     /// Bytes of message frames received, keep-alives included (`rawBytesRead` of JavaScript, which counts no length prefixes here).
     pub fn raw_bytes_read(&self) -> u64 {
-        self.core.raw_bytes_read()
+        self.driver.lock().core.raw_bytes_read()
     }
 
     /// Bytes of message frames sent, keep-alives and length prefixes included (`rawBytesWritten`).
     pub fn raw_bytes_written(&self) -> u64 {
-        self.core.raw_bytes_written()
+        self.driver.lock().core.raw_bytes_written()
     }
 
     /// A handle for somebody who wants to know how the stream is doing, and does not own it.
     pub fn monitor(&self) -> Monitor {
-        self.monitor.clone()
+        let mut driver = self.driver.lock();
+        let monitor = driver.monitor.clone();
+        if driver.needs_keeper() {
+            self.start_keeper(driver);
+        }
+        monitor
     }
+}
 
-    /// The transport below.
-    pub fn transport(&self) -> &T {
-        &self.transport
+impl SecretStream<UdxStream> {
+    /// The UDX stream below. Whoever keeps this handle keeps the stream: it ends with the last one, or by
+    /// [`destroy`](SecretStream::destroy).
+    pub fn transport(&self) -> UdxStream {
+        self.driver.lock().transport.clone()
     }
 }

@@ -66,9 +66,11 @@ impl Timers {
         self.stuck_since = None;
     }
 
-    /// Notes that the transport takes nothing more of what waits.
-    pub fn stuck(&mut self, now: Instant) {
+    /// Notes that the transport takes nothing more of what waits. Whether it did until now.
+    pub fn stuck(&mut self, now: Instant) -> bool {
+        let is_new = self.stuck_since.is_none();
         self.stuck_since.get_or_insert(now);
+        is_new
     }
 
     /// Notes that something was written.
@@ -79,13 +81,6 @@ impl Timers {
     /// Notes that something was read.
     pub fn read(&mut self, now: Instant) {
         self.last_read = now;
-    }
-
-    /// Whether there is anything to wait for.
-    pub fn is_idle(&self) -> bool {
-        self.keep_alive.is_none()
-            && self.timeout.is_none()
-            && (self.write_timeout.is_none() || self.stuck_since.is_none())
     }
 
     /// When [`poll`](Timers::poll) is to be asked, or `None` when never.
@@ -138,9 +133,8 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut timers = Timers::new(None, None, start);
         timers.set_write_timeout(Some(30 * second));
-        assert!(timers.is_idle() && timers.deadline().is_none());
-        timers.stuck(start + second);
-        timers.stuck(start + 20 * second);
+        assert_eq!(timers.deadline(), None);
+        assert!(timers.stuck(start + second) && !timers.stuck(start + 20 * second));
         assert_eq!(timers.deadline(), Some(start + 31 * second));
         timers.moved();
         assert_eq!(timers.poll(start + 40 * second), Due::Nothing);
