@@ -26,8 +26,10 @@ async fn muxes(pack: bool) -> (Mux, Mux) {
 }
 
 async fn opened(a: &Mux, b: &Mux, protocol: &str) -> (Channel, Channel) {
+    // A channel that the peer hears of before it opened it itself is rejected, unless it asked to be told.
+    let mut asked = b.pair(protocol, None);
     let mut here = a.open(ChannelOptions::new(protocol)).unwrap();
-    let mut there = b.open(ChannelOptions::new(protocol)).unwrap();
+    let mut there = asked.next().await.unwrap().open(*b"").unwrap();
     assert!(matches!(here.recv().await, Some(ChannelEvent::Open { .. })));
     assert!(matches!(there.recv().await, Some(ChannelEvent::Open { .. })));
     (here, there)
