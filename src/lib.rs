@@ -10,8 +10,10 @@
 pub mod bridge;
 pub mod cli;
 mod durable;
+mod http;
 pub mod identity;
 pub mod intersplit;
+pub mod metrics;
 pub mod peer;
 pub mod sidechannel;
 pub mod terminal;

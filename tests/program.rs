@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -205,6 +206,93 @@ fn a_signal_ends_a_peer_well_and_its_identity_stays() {
         assert_eq!(peer.child.wait().expect("ends").code(), Some(0), "{signal}");
     }
     assert_eq!(keys[0], keys[1]);
+}
+
+/// Waits until something is so that nobody tells.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        // Only so that a test that hangs says where.
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a server of figures answers to a request for this path.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    std::io::Write::write_all(&mut stream, request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
+}
+
+/// A peer that serves its figures, and where it does.
+fn with_figures(place: &Place) -> (Running, Vec<String>, String) {
+    let mut peer = Running::start(place.program(&[&ALONE[..], &["--metrics-port=0"]].concat()));
+    let lines = peer.until("Metrics: http://");
+    let address = value(&lines, "Metrics: http://").strip_suffix("/metrics").expect("a path").to_owned();
+    (peer, lines, address)
+}
+
+fn figure(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is missing: {text}")).parse().expect("a number")
+}
+
+#[test]
+fn figures_are_read_from_a_running_peer() {
+    let place = Place::new().with_key("peer");
+    let (_peer, lines, address) = with_figures(&place);
+    let text = get(&address, "/metrics");
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && address.starts_with("127.0.0.1:"), "{address}: {text}");
+    assert_eq!((figure(&text, "intercom_udx_sockets"), figure(&text, "intercom_bridge_clients")), (2, 0));
+    assert!(figure(&text, "process_resident_memory_bytes") > 1 << 20);
+    // Every figure has its help and its type, and no name comes twice.
+    let body = text.split_once("\r\n\r\n").expect("a body").1;
+    let names: Vec<_> =
+        body.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(' ').next()).collect();
+    let expected: String = names.iter().map(|name| format!("{name} ")).collect();
+    for kind in ["# HELP ", "# TYPE "] {
+        let said: String = body
+            .lines()
+            .filter_map(|line| line.strip_prefix(kind)?.split(' ').next())
+            .map(|name| format!("{name} "))
+            .collect();
+        assert_eq!(said, expected);
+    }
+    let mut once = names.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert!(names.len() == once.len() && names.len() > 40, "{names:?}");
+
+    let bridge = std::net::TcpStream::connect(value(&lines, "SC-Bridge: ws://")).expect("the bridge listens");
+    // It is counted when it is accepted, which is a moment later.
+    until("it is counted", || figure(&get(&address, "/metrics"), "intercom_bridge_clients") == 1);
+    drop(bridge);
+    for path in ["/", "/metrics/", "/debug"] {
+        assert!(get(&address, path).starts_with("HTTP/1.1 404 "), "{path}");
+    }
+    let port = address.rsplit_once(':').expect("a port").1;
+    let other = Place::new().with_key("peer");
+    assert_fails(&other.run(&[&ALONE[..], &["--metrics-port", port]].concat()), 1, &[port, "in use", "--metrics-port"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_peer_that_was_stopped_looks_at_its_network_when_it_goes_on() {
+    let place = Place::new().with_key("peer");
+    let (peer, _, address) = with_figures(&place);
+    let changes = || figure(&get(&address, "/metrics"), "intercom_network_changes_total");
+    let before = changes();
+    for seen in before..before + 2 {
+        // As Ctrl-Z and `fg` do. It is too short for the clock to tell.
+        peer.signal("STOP");
+        peer.signal("CONT");
+        until("it looks", || changes() > seen);
+        assert_eq!(changes(), seen + 1);
+    }
 }
 
 #[test]

@@ -15,7 +15,9 @@ use super::args::{self, Arguments, FlagValue};
 use super::error::Failure;
 use super::flags::{self, Flag, Kind};
 use crate::bridge::parse_base64_json;
+use crate::metrics::MetricsOptions;
 
+mod metrics;
 mod ui;
 
 pub use crate::sidechannel::ENTRY_CHANNEL;
@@ -71,6 +73,8 @@ pub struct PeerConfig {
     pub bridge: Option<BridgeConfig>,
     /// The web page, where it is on.
     pub ui: Option<UiConfig>,
+    /// The metrics, where they are on.
+    pub metrics: Option<MetricsOptions>,
 }
 
 /// The sidechannel flags. Times in milliseconds, sizes in bytes; `None` leaves the sidechannel's own default.
@@ -233,6 +237,7 @@ impl PeerConfig {
         let subnet_bootstrap = inputs.text("subnet-bootstrap");
         let bridge = BridgeConfig::read(&mut inputs)?;
         let ui = UiConfig::read(&mut inputs, bridge.is_some())?;
+        let metrics = metrics::read(&mut inputs)?;
         let public = || DHT_BOOTSTRAP.map(str::to_owned).to_vec();
         let dht_bootstrap = inputs.nodes("peer-dht-bootstrap")?.unwrap_or_else(public);
         let msb_dht_bootstrap = inputs.nodes("msb-dht-bootstrap")?.unwrap_or_else(public);
@@ -264,6 +269,7 @@ impl PeerConfig {
             quiet,
             bridge,
             ui,
+            metrics,
         })
     }
 }

@@ -112,6 +112,10 @@ pub const GROUPS: &[Group] = &[
     ("Expenses", &[
         flag("intersplit-verified-channels", &["INTERSPLIT_VERIFIED_CHANNELS"], List, "A,B", "count signed expenses only, and let only owners and authors clear; *: everywhere"),
     ]),
+    ("Metrics", &[
+        flag("metrics-port", &["INTERCOM_METRICS_PORT"], Number, "PORT", "serve figures for Prometheus at http://127.0.0.1:PORT/metrics; 0: any free port [default: off]"),
+        flag("metrics-host", &["INTERCOM_METRICS_HOST"], Text, "HOST", "address to serve them at [default: 127.0.0.1]"),
+    ]),
     ("Web page", &[
         flag("ui", &["INTERCOM_UI"], Switch, "0|1", "serve the web page, which talks to an SC-Bridge [default: 0]"),
         flag("ui-host", &["UI_HOST"], Text, "HOST", "address to serve it at [default: 127.0.0.1]"),

@@ -68,6 +68,40 @@ impl Signals {
     }
 }
 
+/// Tells that the program goes on after it was stopped: Ctrl-Z and `fg`, SIGSTOP and SIGCONT.
+///
+/// Windows has nothing to tell: its consoles stop no programs. There, and where the machine itself slept, the DHT node sees by the
+/// wall clock that time has passed, within five seconds.
+pub(crate) struct Continued {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl Continued {
+    /// Listens from now on.
+    pub(crate) fn new() -> io::Result<Continued> {
+        Ok(Continued {
+            #[cfg(unix)]
+            signal: {
+                use tokio::signal::unix::{SignalKind, signal};
+                signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?
+            },
+        })
+    }
+
+    /// Calls `then` whenever the program goes on, for ever: what it is connected to may be gone, and nobody told it.
+    pub(crate) async fn each(&mut self, then: impl Fn()) -> std::convert::Infallible {
+        #[cfg(unix)]
+        while self.signal.recv().await.is_some() {
+            tracing::debug!("the program goes on");
+            then();
+        }
+        #[cfg(not(unix))]
+        let _ = then;
+        std::future::pending().await
+    }
+}
+
 impl Signals {
     /// Ends in order; at once if another signal comes meanwhile, for whoever asks twice does not want to wait.
     pub(crate) async fn closing(&mut self, close: impl Future<Output = ()>) -> ExitCode {

@@ -10,7 +10,7 @@ mod news;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use encoding::json::{Value, to_js_string};
 use tokio::sync::Notify;
@@ -22,6 +22,7 @@ use tracing::warn;
 use crate::bridge::{Bridge, BridgeOptions, Commands};
 use crate::identity::Identity;
 use crate::intersplit::{InterSplit, InterSplitOptions, VerifiedRooms};
+use crate::metrics::Above;
 use crate::sidechannel::{Clock, Console, Network, Sidechannel, SidechannelMessage, SidechannelOptions};
 use crate::terminal::{Tap, Terminal};
 
@@ -124,6 +125,17 @@ impl Peer {
     /// Where the bridge listens.
     pub fn bridge_addr(&self) -> Option<SocketAddr> {
         self.bridge.as_ref().map(|bridge| bridge.local_addr())
+    }
+
+    /// What it holds above the network, whenever it is asked, also after the peer is closed.
+    pub(crate) fn figures(&self) -> impl Fn() -> Above + Send + Sync + 'static {
+        let (sidechannel, bridge) = (self.sidechannel.clone(), self.bridge.as_ref().map(Arc::downgrade));
+        move || Above {
+            channels: sidechannel.channels().len(),
+            peers: sidechannel.connection_count(),
+            messages: sidechannel.tally(),
+            bridge_clients: bridge.as_ref().and_then(Weak::upgrade).map_or(0, |bridge| bridge.client_count()),
+        }
     }
 
     /// Waits until the topics are joined.

@@ -63,6 +63,17 @@ impl SwarmNetwork {
         Ok(SwarmNetwork(Swarm::new(options).await?))
     }
 
+    /// The machine's network changed, or the program was stopped for a while: announces itself anew, and looks whether connections
+    /// still live.
+    pub fn network_changed(&self) {
+        self.0.dht().network_changed();
+    }
+
+    /// The swarm.
+    pub fn swarm(&self) -> &Swarm {
+        &self.0
+    }
+
     /// Withdraws the announcements and ends the connections.
     pub async fn destroy(&self) {
         self.0.destroy().await;

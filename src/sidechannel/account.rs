@@ -1,5 +1,6 @@
 //! What a running sidechannel says about what it drops, and about a channel when it is asked.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use encoding::json::{Value, trim};
@@ -13,9 +14,54 @@ use super::refusal::Refusal;
 /// Messages with too little work are in the way for so long after the last of them.
 const JUST_NOW: Duration = Duration::from_secs(600);
 
+/// What became of messages since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Own messages that were given to the connected peers.
+    pub sent: u64,
+    /// Messages of others that were taken.
+    pub delivered: u64,
+    /// Messages of others that were passed on.
+    pub relayed: u64,
+    /// Messages of others that came once more, by another way.
+    pub repeated: u64,
+    /// Messages of others that were refused.
+    pub refused: u64,
+}
+
+/// The running [`Tally`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    pub(super) relayed: AtomicU64,
+    repeated: AtomicU64,
+    refused: AtomicU64,
+}
+
+pub(super) fn tally(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> Tally {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Tally {
+            sent: read(&self.sent),
+            delivered: read(&self.delivered),
+            relayed: read(&self.relayed),
+            repeated: read(&self.repeated),
+            refused: read(&self.refused),
+        }
+    }
+}
+
 impl Shared {
     /// Counts a message that was refused, and says so in the log now and then: the original says nothing.
     pub(super) fn account(&self, refusal: &Refusal, channel: &str, peer: &Peer) {
+        let is_repeated = matches!(refusal, Refusal::Duplicate { .. });
+        tally(if is_repeated { &self.counters.repeated } else { &self.counters.refused });
         if !self.drops.lock().count(refusal, channel, &peer.key, self.now()) {
             return;
         }

@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     Clock, Console, SidechannelMessage,
+    account::{Counters, tally},
     aside::Aside,
     drops::Drops,
     link::{Link, Network},
@@ -66,6 +67,7 @@ pub(super) struct Shared {
     long_messages: Semaphore,
     topics: Mutex<Topics>,
     pub(super) drops: Mutex<Drops>,
+    pub(super) counters: Counters,
     links: Mutex<Links>,
 }
 
@@ -136,6 +138,7 @@ impl Shared {
             long_messages: Semaphore::new(LONG_MESSAGES_AT_A_TIME),
             topics: Mutex::default(),
             drops: Mutex::default(),
+            counters: Counters::default(),
             links: Mutex::default(),
         })
     }
@@ -364,9 +367,11 @@ impl Shared {
         }
         let policy = self.pipeline.policy();
         if let Some(copy) = relayed(&accepted.payload, &policy.self_key).filter(|_| policy.relay) {
+            tally(&self.counters.relayed);
             self.distribute(channel, &body_of(&copy), Some(from), false);
         }
         if accepted.action == Action::Deliver {
+            tally(&self.counters.delivered);
             // An error means that nobody listens.
             let _ = self
                 .events
@@ -465,6 +470,7 @@ impl Shared {
                 Ok(sealed) => {
                     let count = self.connection_count();
                     self.debug(|| format!("[sidechannel:{channel}] sending to {count} connections"));
+                    tally(&self.counters.sent);
                     self.distribute(&channel, &sealed.body, None, job.to_unauthorized);
                     true
                 }

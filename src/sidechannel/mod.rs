@@ -63,6 +63,7 @@ use tokio::{
 };
 
 use crate::identity::address;
+pub use account::Tally;
 use driver::{Job, Parts, Shared};
 pub use error::SidechannelError;
 pub use explain::{Explanation, Obstacle, Running, explain_options};
@@ -157,6 +158,11 @@ impl Sidechannel {
     /// How many peers are connected.
     pub fn connection_count(&self) -> usize {
         self.0.shared.connection_count()
+    }
+
+    /// What became of messages since the start.
+    pub fn tally(&self) -> Tally {
+        self.0.shared.counters.read()
     }
 
     /// Whether the topics are joined.

@@ -15,7 +15,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::files;
-use crate::bridge::origin::Host;
+use crate::http::is_ours;
 
 /// Where the page asks for the bridge that stands beside it.
 const BRIDGE_PATH: &str = "/bridge.json";
@@ -52,7 +52,7 @@ impl Site {
 
     fn content(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let host = match headers.get(header::HOST).map(HeaderValue::to_str) {
-            Some(Ok(host)) if self.is_ours(host) => host,
+            Some(Ok(host)) if is_ours(host, &self.host) => host,
             _ => return text(StatusCode::MISDIRECTED_REQUEST, "This name is not mine."),
         };
         let origin = headers.get(header::ORIGIN);
@@ -74,16 +74,6 @@ impl Site {
                 response
             }
             None => text(StatusCode::NOT_FOUND, "Not found."),
-        }
-    }
-
-    fn is_ours(&self, host: &str) -> bool {
-        match Host::parse(host) {
-            Some(Host::Address(_)) => true,
-            Some(Host::Name(name)) => {
-                name == "localhost" || name.ends_with(".localhost") || name == self.host.to_ascii_lowercase()
-            }
-            None => false,
         }
     }
 

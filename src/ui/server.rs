@@ -1,38 +1,11 @@
 //! The server of the page.
 
-use std::convert::Infallible;
-use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
-use tracing::{debug, warn};
 
 use super::respond::Site;
-
-/// Connections at a time; further ones wait in the system's queue until one has ended.
-const MAX_CONNECTIONS: usize = 64;
-
-/// A request must have come whole in that time, which is also how long a connection may be idle.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection ends after that time, whatever it does: the whole page takes a few milliseconds.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The buffer of a connection. A request head that does not fit is refused.
-const BUFFER_BYTES: usize = 16 * 1024;
-
-/// How long nothing is accepted after accepting failed (no descriptors left, for example).
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+use crate::http::Server;
 
 /// How the page is served.
 #[derive(Debug, Clone)]
@@ -53,10 +26,7 @@ impl Default for UiOptions {
 
 /// The running server. Dropping it ends it, and every connection with it.
 #[derive(Debug)]
-pub struct Ui {
-    local_addr: SocketAddr,
-    accepting: JoinHandle<()>,
-}
+pub struct Ui(Server);
 
 impl Ui {
     /// Listens, and serves from now on.
@@ -65,65 +35,24 @@ impl Ui {
     ///
     /// Whatever hinders listening, above all [`io::ErrorKind::AddrInUse`].
     pub async fn listen(options: UiOptions) -> io::Result<Ui> {
-        let listener = TcpListener::bind((options.host.as_str(), options.port)).await?;
-        let local_addr = listener.local_addr()?;
-        let site = Site { host: options.host, bridge: options.bridge };
-        Ok(Ui { local_addr, accepting: tokio::spawn(accept(listener, Arc::new(site))) })
+        let site = Site { host: options.host.clone(), bridge: options.bridge };
+        let answer = move |method: &_, path: &_, headers: &_| site.answer(method, path, headers);
+        Ok(Ui(Server::listen(&options.host, options.port, "the web page", Arc::new(answer)).await?))
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
-    }
-}
-
-impl Drop for Ui {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, site: Arc<Site>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let site = site.clone();
-                connections.spawn(async move {
-                    serve(stream, site).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                warn!("the web page cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, site: Arc<Site>) {
-    let service = service_fn(|request: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(site.answer(request.method(), request.uri().path(), request.headers())))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIMEOUT)
-        .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
-        debug!("a connection to the web page ended: {error}");
+        self.0.local_addr()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
+    use crate::http::{BUFFER_BYTES, MAX_CONNECTIONS};
 
     async fn ui() -> Ui {
         Ui::listen(UiOptions { port: 0, ..UiOptions::default() }).await.expect("there is a free port")

@@ -11,10 +11,11 @@ use crate::cli::banner::{self, Facts};
 use crate::cli::config::{BridgeConfig, PeerConfig, SidechannelConfig, UiConfig};
 use crate::cli::error::Failure;
 use crate::cli::output;
-use crate::cli::signals::{Signals, within_limits};
+use crate::cli::signals::{Continued, Signals, within_limits};
 use crate::cli::store_lock::StoreLock;
 use crate::identity::Identity;
 use crate::intersplit::VerifiedRooms;
+use crate::metrics::{self, Metrics, MetricsOptions};
 use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
 use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
 use crate::terminal::{Input, InputOptions};
@@ -32,7 +33,9 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         ));
     }
     let _lock = StoreLock::take(&config.peer_store)?;
-    let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let no_signals = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+    let mut signals = Signals::new().map_err(no_signals)?;
+    let mut continued = Continued::new().map_err(no_signals)?;
     let key = Key::of(&config.peer_store)?;
     let identity = &key.identity;
 
@@ -59,6 +62,10 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         Some(ui) => Some(serve_ui(ui, &config, bridge_port).await?),
         None => None,
     };
+    let _metrics = match &config.metrics {
+        Some(options) => Some(serve_metrics(options, &peer, &network).await?),
+        None => None,
+    };
 
     // Until the end: then the screen is left as it was.
     let _input = output::writer().map(|writer| Input::start(peer.terminal(), writer, input_options(&config)));
@@ -76,6 +83,7 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         failure = running => return failure,
         () = signals.next() => {}
         () = peer.exit_asked() => {}
+        never = continued.each(|| network.network_changed()) => match never {},
     }
     let close = async {
         drop(ui);
@@ -102,6 +110,16 @@ async fn serve_ui(ui: &UiConfig, config: &PeerConfig, bridge_port: Option<u16>) 
     } else {
         format!("Web page: http://{addr}")
     });
+    Ok(served)
+}
+
+/// Serves the metrics, and says where.
+async fn serve_metrics(options: &MetricsOptions, peer: &Peer, network: &SwarmNetwork) -> Result<Metrics, Failure> {
+    let (above, swarm) = (peer.figures(), network.swarm().clone());
+    let served = Metrics::listen(options.clone(), move || metrics::of_peer(&swarm, above()))
+        .await
+        .map_err(|error| cannot_listen("The server of the metrics", &options.host, options.port, "metrics", &error))?;
+    output::line(&format!("Metrics: http://{}/metrics", served.local_addr()));
     Ok(served)
 }
 

@@ -18,7 +18,7 @@ use rand::rngs::OsRng;
 use super::dht::parse_node;
 use crate::cli::error::Failure;
 use crate::cli::output;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{Continued, Signals};
 
 /// The arguments of `intercom relay`.
 #[derive(Debug, Args)]
@@ -46,7 +46,9 @@ pub(crate) struct RelayArgs {
 
 /// Runs the relay until a signal comes.
 pub(crate) async fn relay(args: RelayArgs) -> Result<ExitCode, Failure> {
-    let mut signals = Signals::new().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let no_signals = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+    let mut signals = Signals::new().map_err(no_signals)?;
+    let mut continued = Continued::new().map_err(no_signals)?;
     let keys = match &args.key_file {
         Some(path) => key_of(path).map_err(|error| Failure::failed(format!("key file {}: {error}", path.display())))?,
         None => KeyPair::generate(),
@@ -75,6 +77,7 @@ pub(crate) async fn relay(args: RelayArgs) -> Result<ExitCode, Failure> {
     tokio::select! {
         served = serve => served?,
         () = signals.next() => {}
+        never = continued.each(|| dht.network_changed()) => match never {},
     }
     relay.close();
     let close = async {
