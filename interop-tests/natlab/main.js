@@ -4,6 +4,7 @@
 const { existsSync } = require('node:fs')
 const { randomBytes } = require('node:crypto')
 const { join } = require('node:path')
+const { runDoctor } = require('./doctor')
 const { DHT_NODES, line, rewire, start, stop, up } = require('./lab')
 
 const BOOTSTRAP = '45.10.0.1:49737'
@@ -30,7 +31,9 @@ const CELLS = [
   { name: 'swarm-relayed-by-rust', server: 'sym', client: 'sym', relay: 'rust', swarm: true },
   { name: 'sym/cone', server: 'sym', client: 'cone', random: true },
   { name: 'cone/sym', server: 'cone', client: 'sym', random: true },
-  { name: 'sym/sym', server: 'sym', client: 'sym', fails: true }
+  { name: 'sym/sym', server: 'sym', client: 'sym', fails: true },
+  // One machine that asks what network it has.
+  { name: 'doctor', doctor: true }
 ]
 
 const PAIRS = [
@@ -178,8 +181,16 @@ async function main() {
   const rows = [['server/client NAT', 'server', 'client', 'connected', 'median ms', 'verdict']]
   const notRun = []
   for (const cell of cells) {
-    if (cell.relay === 'rust' && !existsSync(intercom)) {
+    if ((cell.relay === 'rust' || cell.doctor) && !existsSync(intercom)) {
       notRun.push(`${cell.name}: ${intercom} is not built`)
+      continue
+    }
+    if (cell.doctor) {
+      const found = await runDoctor(intercom, BOOTSTRAP, (nat, text) => console.log(`doctor behind ${nat}:\n${text}`))
+      for (const { nat, took, wrong } of found) {
+        if (wrong.length) failures++
+        rows.push([`doctor: ${nat}`, 'rust', '', wrong.length ? '0/1' : '1/1', took.toFixed(1), wrong.length ? `NOT GOOD: ${wrong.join('; ')}` : 'good'])
+      }
       continue
     }
     const rounds = cell.random || cell.fails || cell.swarm ? Math.min(repeat, repeatRandom) : repeat
