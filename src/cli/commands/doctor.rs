@@ -245,6 +245,12 @@ async fn connection(findings: &mut Findings, dht: &Dht, other: DhtOptions) {
         Ok(Ok(true)) => findings
             .ok("connect", &format!("a second peer on this machine found us and punched a hole, {} ms", took(begun))),
         Ok(Ok(false)) => findings.ok("connect", &format!("a second peer on this machine found us, {} ms", took(begun))),
+        // Whoever is open is connected to at its outside address, from inside too, as in JavaScript.
+        Ok(Err(_)) | Err(_) if forwarded(dht) => findings.note(
+            "connect",
+            "a second peer on this machine cannot connect to us, as the router lets nobody of its own network in at its outside address \
+             (no hairpin NAT). Peers elsewhere are not concerned; those of this network connect if the port is not forwarded",
+        ),
         Ok(Err(error)) => findings.bad(
             "connect",
             &format!("a second peer on this machine cannot connect to us: {error}; a firewall on it may block UDP"),
@@ -255,6 +261,12 @@ async fn connection(findings: &mut Findings, dht: &Dht, other: DhtOptions) {
         ),
     }
     let _ = timeout(Duration::from_secs(3), server.close()).await;
+}
+
+/// Whether a router lets everybody in to us, though its address is not ours.
+fn forwarded(dht: &Dht) -> bool {
+    let is_ours = |seen: SocketAddrV4| dht.local_addresses().iter().any(|own| own.ip() == seen.ip());
+    !dht.rpc().firewalled() && dht.rpc().remote_address().is_some_and(|seen| !is_ours(seen))
 }
 
 /// Whether the clock can be right. Invites, welcomes and messages carry times.
