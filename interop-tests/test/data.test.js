@@ -7,7 +7,7 @@ const { describe, test } = require('node:test')
 const assert = require('node:assert/strict')
 const path = require('path')
 const { Worker } = require('../lib/process')
-const { ROOT, TARGET, startDht, reporting } = require('../lib/kinds')
+const { ROOT, TARGET, startDht, reporting, stores } = require('../lib/kinds')
 const { wanted } = require('../lib/settings')
 
 const FULL = process.env.INTEROP_FULL === '1'
@@ -24,8 +24,9 @@ const PAIRS = [['rust', 'pinned'], ['pinned', 'rust'], ['rust', 'latest'], ['lat
 
 let next = 1
 function start (kind) {
+  const name = 'data peer ' + next++ + ' (' + kind + ')'
   const command = kind === 'rust' ? [RUST] : [process.execPath, path.join(ROOT, 'data', 'peer.js'), kind]
-  return new Worker('data peer ' + next++ + ' (' + kind + ')', command)
+  return new Worker(name, [...command, path.join(stores, name)])
 }
 
 // The numbers of a test are the same in each run.

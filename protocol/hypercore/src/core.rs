@@ -155,14 +155,25 @@ impl Core {
         Ok(())
     }
 
-    /// Signs the head if it is not signed. Blocks that are appended one by one share the signature that is made when somebody looks.
-    pub(crate) fn ensure_signed(&self) -> Result<(), Error> {
-        if self.unsigned().is_none() {
-            return Ok(());
+    /// The head, signed if that can be done here. Blocks that are appended one by one share the signature that is made when somebody
+    /// looks; and what somebody gets is signed also while others append.
+    pub(crate) fn with_signed_head<T>(&self, read: impl FnOnce(&TreeHead) -> T) -> Result<T, Error> {
+        {
+            let head = self.line.head.read();
+            if self.signer(&head).is_none() {
+                return Ok(read(&head));
+            }
         }
         let _writer = self.line.store.writer.lock();
-        let Some((verifier, keys)) = self.unsigned() else { return Ok(()) };
-        let mut tree = TreeBatch::new(self.line.head.read().clone(), None);
+        self.sign_head()?;
+        Ok(read(&self.line.head.read()))
+    }
+
+    /// Signs the head if it is not signed and that can be done here, while the writer is locked.
+    pub(crate) fn sign_head(&self) -> Result<(), Error> {
+        let head = self.line.head.read().clone();
+        let Some((verifier, keys)) = self.signer(&head) else { return Ok(()) };
+        let mut tree = TreeBatch::new(head, None);
         tree.head.signature = verifier.sign(&tree, &keys)?;
         let mut batch = Batch::new();
         self.put_head(&tree.head, &mut self.bitfield.write(), &mut batch);
@@ -172,8 +183,7 @@ impl Core {
     }
 
     /// What to sign the head with, if it has no signature and needs one.
-    fn unsigned(&self) -> Option<(Arc<Verifier>, KeyPair)> {
-        let head = self.line.head.read();
+    fn signer(&self, head: &TreeHead) -> Option<(Arc<Verifier>, KeyPair)> {
         if head.length == 0 || !head.signature.is_empty() {
             return None;
         }

@@ -121,11 +121,13 @@ impl Hypercore {
             return self.clone();
         }
         let place = self.place();
-        if let Err(error) = self.ensure_signed() {
+        // Nothing can be cut, or appended unsigned, between the look at the head and the registration.
+        let _writer = place.line.store.writer.lock();
+        if self.has_signature(&place)
+            && let Err(error) = place.core.sign_head()
+        {
             tracing::error!(%error, "a head cannot be signed");
         }
-        // Nothing can be cut between the look at the head and the registration.
-        let _writer = place.line.store.writer.lock();
         let saved = Arc::new(Saved::new(place.line.head.read().clone()));
         place.line.snapshots.lock().push(Arc::downgrade(&saved));
         Self { snapshot: Some((place.clone(), saved)), read_only: true, ..self.clone() }
@@ -183,27 +185,30 @@ impl Hypercore {
 
     /// The tree's head, signed if that is possible here. (Where the disk fails it is not, and every change will say so.)
     pub fn head(&self) -> TreeHead {
-        if let Err(error) = self.ensure_signed() {
-            tracing::error!(%error, "a head cannot be signed");
-        }
-        self.with_head(TreeHead::clone)
+        self.looked_at(TreeHead::clone)
     }
 
     /// Fork and length, signed if that is possible here, and the bytes of all blocks as they are stored.
     pub(crate) fn signed_size(&self) -> (u64, u64, u64) {
-        if let Err(error) = self.ensure_signed() {
-            tracing::error!(%error, "a head cannot be signed");
-        }
-        self.with_head(|head| (head.fork, head.length, head.byte_length))
+        self.looked_at(|head| (head.fork, head.length, head.byte_length))
     }
 
-    /// Makes the signature of the head that is seen, if there is none: blocks appended one by one share one.
-    fn ensure_signed(&self) -> Result<(), Error> {
+    fn looked_at<T>(&self, read: impl Fn(&TreeHead) -> T) -> T {
+        self.with_signed_head(&read).unwrap_or_else(|error| {
+            tracing::error!(%error, "a head cannot be signed");
+            self.with_head(read)
+        })
+    }
+
+    /// Whether the head that is seen is the core's own, which is signed, and not that of a draft, an atom or a snapshot.
+    fn has_signature(&self, place: &Place) -> bool {
+        place.line.is_signed() && place.line.atom.is_none() && self.snapshot.is_none()
+    }
+
+    /// The head that is seen, with its signature.
+    fn with_signed_head<T>(&self, read: impl FnOnce(&TreeHead) -> T) -> Result<T, Error> {
         let place = self.place();
-        match place.line.is_signed() && place.line.atom.is_none() && self.snapshot.is_none() {
-            true => place.core.ensure_signed(),
-            false => Ok(()),
-        }
+        if self.has_signature(&place) { place.core.with_signed_head(read) } else { Ok(self.with_head(read)) }
     }
 
     fn with_head<T>(&self, read: impl FnOnce(&TreeHead) -> T) -> T {

@@ -42,9 +42,6 @@ impl Hypercore {
 
     /// As [`proof`](Self::proof), of what may not be on disk yet.
     pub(crate) fn proof_now(&self, request: &Request) -> Result<Proof, Error> {
-        if request.upgrade.is_some() {
-            self.ensure_signed()?;
-        }
         let Place { core, line } = self.place();
         loop {
             let Some(seen) = core.cuts.seen() else {
@@ -52,7 +49,12 @@ impl Hypercore {
                 drop(line.store.writer.lock());
                 continue;
             };
-            let proof = self.proof_of(&self.with_head(Clone::clone), request);
+            let head = if request.upgrade.is_some() {
+                self.with_signed_head(TreeHead::clone)?
+            } else {
+                self.with_head(Clone::clone)
+            };
+            let proof = self.proof_of(&head, request);
             // Cut in the middle, it would be of two histories.
             if core.cuts.seen() == Some(seen) {
                 return proof;
