@@ -22,7 +22,7 @@ pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
     finish(Params::new().hash_length(32).to_state(), parts)
 }
 
-/// BLAKE2b-256 of each `prefix ‖ body`. Several are made side by side where the processor can, in less than half of the time.
+/// BLAKE2b-256 of each `prefix ‖ body`. Several are made side by side where the processor can.
 ///
 /// ```
 /// let hashes = crypto::hash_each(&[("hello ", "world"), ("", "hello")]);

@@ -1,5 +1,5 @@
 //! Pages of the B-tree that were looked at several times, as they are found quickest. What is read in order, sent to peers or
-//! climbed over is in few of them; to find a page in the B-tree takes ten times as long as to find an entry in it.
+//! climbed over is in few of them; to find a page in the B-tree takes longer than to find an entry in it.
 
 use std::collections::BTreeMap;
 

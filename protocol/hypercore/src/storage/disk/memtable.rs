@@ -1,5 +1,5 @@
 //! What is newer than the B-tree, in memory. Blocks and tree nodes are in one map for each table of a history, by their index: most
-//! come at the end of it, and comparing numbers is a tenth of the price of comparing keys.
+//! come at the end of it, and numbers are compared faster than keys.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
