@@ -143,6 +143,25 @@ fn a_mistyped_flag_is_pointed_out_even_if_it_is_why_another_is_missing() {
     );
 }
 
+#[cfg(not(feature = "import"))]
+#[test]
+fn a_build_that_cannot_import_says_what_can() {
+    assert_fails(&Place::new().run(&["store", "import", "old-peer"]), 1, &["--features import"]);
+}
+
+#[cfg(feature = "import")]
+#[test]
+fn a_store_is_imported_and_told() {
+    let place = Place::new();
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol/corestore-import/tests/data/tables");
+    let output = place.run(&["store", "import", recorded.to_str().expect("text"), "--into", "new"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("\"local\": 38 of 38 blocks") && text.contains("1 drafts") && text.contains("all is well"), "{text}");
+    assert!(place.run(&["store", "check", "new"]).status.success());
+    assert_fails(&place.run(&["store", "import", "nothing"]), 1, &["nothing was imported", "no JavaScript store"]);
+}
+
 #[test]
 fn a_store_that_cannot_be_written_is_named() {
     let place = Place::new();

@@ -40,6 +40,12 @@ pub struct Corestore {
     replication: Arc<OnceLock<Replication>>,
 }
 
+/// The key pair of a name in a namespace, of the store with the primary key.
+pub fn key_pair(primary_key: &Hash, namespace: &Hash, name: &[u8]) -> KeyPair {
+    let context = crypto::namespace("corestore", 0);
+    KeyPair::from_seed(&crypto::hash_keyed(primary_key, &[&context, namespace, name]))
+}
+
 impl Corestore {
     /// The cores of `store`. Its primary key is made if it has none.
     ///
@@ -76,8 +82,7 @@ impl Corestore {
 
     /// The key pair of the name.
     pub fn key_pair(&self, name: &[u8]) -> KeyPair {
-        let context = crypto::namespace("corestore", 0);
-        KeyPair::from_seed(&crypto::hash_keyed(&self.primary_key, &[&context, &self.namespace, name]))
+        key_pair(&self.primary_key, &self.namespace, name)
     }
 
     /// The core of the name, writable.

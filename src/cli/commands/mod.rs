@@ -6,6 +6,7 @@ mod demo;
 mod dht;
 mod doctor;
 mod explain;
+mod import;
 mod key;
 mod keys;
 mod manual;
