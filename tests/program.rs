@@ -157,7 +157,10 @@ fn a_store_is_imported_and_told() {
     let output = place.run(&["store", "import", recorded.to_str().expect("text"), "--into", "new"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains("\"local\": 38 of 38 blocks") && text.contains("1 drafts") && text.contains("all is well"), "{text}");
+    assert!(
+        text.contains("\"local\": 38 of 38 blocks") && text.contains("1 drafts") && text.contains("all is well"),
+        "{text}"
+    );
     assert!(place.run(&["store", "check", "new"]).status.success());
     assert_fails(&place.run(&["store", "import", "nothing"]), 1, &["nothing was imported", "no JavaScript store"]);
 }
