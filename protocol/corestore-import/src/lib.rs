@@ -9,8 +9,8 @@
 //! # fn main() -> Result<(), corestore_import::ImportError> {
 //! // The entries of a JavaScript store with a primary key and nothing else. With the feature `rocksdb`, `Database::open` reads them
 //! // from the files of one.
-//! let head = [&[2, 0, 0, 0, 1][..], &[7; 32]].concat();
-//! let source = BTreeMap::from([(vec![0], head)]);
+//! let head: Vec<u8> = [&[2, 0, 0, 0, 1][..], &[7; 32]].concat();
+//! let source: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::from([(vec![0], head)]);
 //!
 //! let target = Store::memory();
 //! let report = import(&source, &target, &mut |_| ())?;

@@ -33,12 +33,14 @@ impl StoreHead {
             0 | 1 => {
                 let flags = from.uint()?;
                 if flags & 1 != 0 {
-                    (from.uint()?, from.uint()?);
+                    from.uint()?;
+                    from.uint()?;
                 }
                 (flags & 2 != 0, flags & 4 != 0)
             }
             2 => {
-                (from.uint()?, from.uint()?);
+                from.uint()?;
+                from.uint()?;
                 head.groups = from.uint()?;
                 let flags = from.uint()?;
                 (flags & 1 != 0, flags & 2 != 0)

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Entries, Recorded, digest, key, report_of};
-use corestore_import::{Database, ImportError, Source, import_folder};
+use corestore_import::{Database, ImportError, Source, import, import_folder};
 use hypercore::{Durability, Store};
 use tempfile::TempDir;
 use testing::Mulberry;
@@ -226,7 +226,10 @@ fn no_wrong_byte_is_read() {
             partly += u32::from(lost > 0);
             // Nor does it come over: what is lost may be of no use, or it is said.
             if lost > 0 {
-                let (store, report) = common::imported(&database);
+                let store = Store::memory();
+                // The store's own entry may be among it.
+                let Ok(report) = import(&database, &store, &mut |_| ()) else { continue };
+                assert!(store.check(|_| ()).expect("readable").is_whole());
                 for about in about.cores() {
                     let core = store.get(&key(about)).expect("readable");
                     let is_whole = Some(&digest(&core).1[..]) == about["digest"].as_str();

@@ -153,7 +153,11 @@ fn newest(entries: &mut BTreeMap<Vec<u8>, Versioned>, key: Vec<u8>, found: Versi
 
 impl Source for Rocks {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Damaged> {
-        let mut found = self.recent.get(key).cloned();
+        // What is in no table yet is newer than what is.
+        if let Some(found) = self.recent.get(key) {
+            return self.value(key, found.clone());
+        }
+        let mut found: Option<Versioned> = None;
         for table in 0..self.tables.len() {
             // Of two that were written at once, none can be newer.
             if let Some(other) = self.in_table(table, key)?
@@ -171,10 +175,9 @@ impl Source for Rocks {
         }
         let within = |key: &[u8]| from <= key && key < to;
         let mut found: BTreeMap<Vec<u8>, Versioned> = BTreeMap::new();
-        for (key, value) in self.recent.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))) {
-            found.insert(key.clone(), value.clone());
-        }
         let mut damaged = Ok(());
+        // From the one, excluded, to the other, included: what is known of these keys may be older than what cannot be read.
+        let mut hidden: Vec<(&[u8], &[u8])> = Vec::new();
         for (number, table) in self.tables.iter().enumerate() {
             if &table.largest[..] < from || &table.smallest[..] >= to {
                 continue;
@@ -189,9 +192,17 @@ impl Source for Rocks {
                             break;
                         }
                     }
-                    Err(error) => damaged = Err(error),
+                    Err(error) => {
+                        let before = block.checked_sub(1).map_or(&[][..], |before| &table.index[before].0);
+                        hidden.push((before, &table.index[block].0));
+                        damaged = Err(error);
+                    }
                 }
             }
+        }
+        found.retain(|key, _| !hidden.iter().any(|(before, last)| *before < &key[..] && &key[..] <= *last));
+        for (key, value) in self.recent.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))) {
+            found.insert(key.clone(), value.clone());
         }
         for (key, value) in found {
             match self.value(&key, value) {

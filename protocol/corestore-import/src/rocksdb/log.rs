@@ -24,8 +24,11 @@ pub(super) enum Cut {
     Wrong(String),
 }
 
-/// All records of a log.
-pub(super) fn records(bytes: &[u8]) -> Result<Vec<Vec<u8>>, (Vec<Vec<u8>>, Cut)> {
+/// The records of a log.
+pub(super) type Records = Vec<Vec<u8>>;
+
+/// All records of a log; or those before it is cut, and how.
+pub(super) fn records(bytes: &[u8]) -> Result<Records, (Records, Cut)> {
     let mut records = Vec::new();
     let mut begun: Option<Vec<u8>> = None;
     let mut at = 0;

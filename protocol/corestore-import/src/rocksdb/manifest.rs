@@ -142,7 +142,8 @@ impl Edit {
                 for _ in 0..3 {
                     from.varint()?;
                 }
-                (from.prefixed()?, from.prefixed()?);
+                from.prefixed()?;
+                from.prefixed()?;
                 blob_fields(from)?;
             }
             BLOB_GARBAGE => {
@@ -166,7 +167,8 @@ fn new_file(from: &mut Cursor<'_>) -> Option<TableFile> {
     let (number, size) = (from.varint()?, from.varint()?);
     let user_key = |key: &[u8]| Some(key.split_last_chunk::<8>()?.0.to_vec());
     let (smallest, largest) = (user_key(from.prefixed()?)?, user_key(from.prefixed()?)?);
-    (from.varint()?, from.varint()?);
+    from.varint()?;
+    from.varint()?;
     loop {
         match from.varint()? {
             FILE_END => break,
