@@ -177,7 +177,7 @@ impl Source for Rocks {
         let mut found: BTreeMap<Vec<u8>, Versioned> = BTreeMap::new();
         let mut damaged = Ok(());
         // From the one, excluded, to the other, included: what is known of these keys may be older than what cannot be read.
-        let mut hidden: Vec<(&[u8], &[u8])> = Vec::new();
+        let mut hidden: Vec<(&Table, Option<&[u8]>, &[u8])> = Vec::new();
         for (number, table) in self.tables.iter().enumerate() {
             if &table.largest[..] < from || &table.smallest[..] >= to {
                 continue;
@@ -193,14 +193,19 @@ impl Source for Rocks {
                         }
                     }
                     Err(error) => {
-                        let before = block.checked_sub(1).map_or(&[][..], |before| &table.index[before].0);
-                        hidden.push((before, &table.index[block].0));
+                        let before = block.checked_sub(1).map(|before| &table.index[before].0[..]);
+                        hidden.push((table, before, &table.index[block].0));
                         damaged = Err(error);
                     }
                 }
             }
         }
-        found.retain(|key, _| !hidden.iter().any(|(before, last)| *before < &key[..] && &key[..] <= *last));
+        found.retain(|key, _| {
+            !hidden.iter().any(|(table, before, last)| {
+                let is_of_table = table.smallest <= *key && *key <= table.largest;
+                is_of_table && before.is_none_or(|before| before < &key[..]) && &key[..] <= *last
+            })
+        });
         for (key, value) in self.recent.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))) {
             found.insert(key.clone(), value.clone());
         }
