@@ -1,7 +1,7 @@
 //! How fast a store is: appends, gets, many cores, bytes on disk, a proof.
 //!
 //! ```text
-//! cargo run --release -p hypercore --example hypercore-speed [DIRECTORY]
+//! cargo run --release -p hypercore --example hypercore-speed [DIRECTORY [answers]]
 //! ```
 
 use std::hint::black_box;
@@ -43,6 +43,9 @@ async fn main() -> Result<(), Failure> {
         None => tempfile::tempdir()?,
     };
     let store = Store::open(folder.path(), Durability::Disk)?;
+    if std::env::args().nth(2).as_deref() == Some("answers") {
+        return beside_a_writer(&store);
+    }
 
     let one = store.create()?;
     let from = Instant::now();
@@ -115,7 +118,47 @@ async fn main() -> Result<(), Failure> {
     store.flush().await?;
     println!("append 64 kB: {:.0} MB/s", 4000.0 * 0.065536 / from.elapsed().as_secs_f64());
 
+    beside_a_writer(&store)?;
     proofs().await
+}
+
+/// How long answers take while another core of the store is written.
+fn beside_a_writer(store: &Store) -> Result<(), Failure> {
+    use futures_util::FutureExt;
+    let (read, written) = (store.create()?, store.create()?);
+    append(&read, 1 << 16, 256)?;
+    let blocks = vec![vec![7; 65536]; 16];
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut times = Vec::new();
+    std::thread::scope(|scope| -> Result<(), Failure> {
+        let writer = scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                written.append(&blocks)?;
+            }
+            Ok::<_, hypercore::Error>(())
+        });
+        let began = Instant::now();
+        while began.elapsed().as_secs() < 2 {
+            let index = times.len() as u64 * 7919 % read.length();
+            let request = Request { block: Some(NodeRequest { index, nodes: 0 }), ..Request::default() };
+            let from = Instant::now();
+            // Whether it is on disk is not waited for.
+            let _ = black_box(read.proof(&request).now_or_never());
+            times.push(from.elapsed().as_secs_f64() * 1e3);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        Ok(writer.join().map_err(|_| "the writer failed")??)
+    })?;
+    times.sort_unstable_by(f64::total_cmp);
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    println!(
+        "answers beside a writer of 1 MiB batches: {:.0}/s, p50 {:.3} ms, p99 {:.3} ms, slowest {:.1} ms",
+        times.len() as f64 / 2.0,
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    Ok(())
 }
 
 /// What it costs to verify an upgrade, and a block in it, beside the hashes and the signature alone.
