@@ -63,7 +63,7 @@ impl StreamState {
     fn receive_numbered(&mut self, now: Micros, seq: u64, packet_flags: u8, payload: &[u8]) {
         match self.inbox.insert(seq, packet_flags, payload) {
             Insert::Taken => {
-                if self.trim_at.is_none() {
+                if self.trim_at.is_none() && self.inbox.will_spare() {
                     self.trim_at = Some(now + TRIM_AFTER);
                 }
             }

@@ -17,6 +17,9 @@ pub(super) const HELD_OVERHEAD: usize = 96;
 /// Smallest and largest block in which ordered bytes are collected.
 const MIN_CHUNK: usize = 2 << 10;
 const MAX_CHUNK: usize = 256 << 10;
+/// Less room than this in a block is not kept for the next packet. What fits here and meets no block, a keep-alive on an idle stream,
+/// gets one of its own size: then there is nothing to give back when the stream goes on being idle.
+const MIN_SPARE: usize = 64;
 
 #[derive(Debug)]
 struct Held {
@@ -146,7 +149,9 @@ impl Inbox {
                 } else {
                     self.ordered.pop_back();
                 }
-                self.ordered.push_back(blocks::take(self.chunk_size.max(payload.len())));
+                let short = self.ordered.is_empty() && payload.len() < MIN_SPARE;
+                let size = if short { payload.len() } else { self.chunk_size.max(payload.len()) };
+                self.ordered.push_back(blocks::take(size));
                 continue;
             }
             let (now, later) = payload.split_at(payload.len().min(room));
@@ -203,7 +208,7 @@ impl Inbox {
         }
         let block = if self.ordered.len() > 1 { self.ordered.pop_front()? } else { self.ordered.front_mut()?.split() };
         self.unread -= block.len();
-        if self.unread == 0 && self.ordered.back().is_some_and(|last| last.capacity() < 64) {
+        if self.unread == 0 && self.ordered.back().is_some_and(|last| last.capacity() < MIN_SPARE) {
             self.ordered.clear();
         }
         Some(block)
@@ -236,6 +241,11 @@ impl Inbox {
     /// Whether [`Inbox::trim`] would free anything.
     pub(super) fn has_spare(&self) -> bool {
         self.unread == 0 && !self.ordered.is_empty()
+    }
+
+    /// Whether there will be something to [`trim`](Inbox::trim) when all is read.
+    pub(super) fn will_spare(&self) -> bool {
+        self.ordered.back().is_some_and(|last| last.capacity() - last.len() >= MIN_SPARE)
     }
 
     /// Nobody will read any more.
@@ -303,6 +313,26 @@ mod tests {
         }
         assert!(inbox.memory() <= RECEIVE_WINDOW + WINDOW_SLACK);
         assert_eq!(inbox.window(), 0);
+    }
+
+    #[test]
+    fn a_keep_alive_on_an_idle_stream_leaves_nothing_to_give_back() {
+        let mut inbox = Inbox::new(0);
+        for seq in 0..3 {
+            inbox.insert(seq, flags::DATA, &[7; 20]);
+            assert!(!inbox.will_spare());
+            assert_eq!(all(&mut inbox).len(), 20);
+            assert!(!inbox.has_spare());
+        }
+        // Two in a row are traffic, and so is what is longer.
+        inbox.insert(3, flags::DATA, &[7; 20]);
+        inbox.insert(4, flags::DATA, &[7; 20]);
+        assert!(inbox.will_spare());
+        assert_eq!(all(&mut inbox).len(), 40);
+        assert!(inbox.has_spare());
+        inbox.trim();
+        inbox.insert(5, flags::DATA, &[7; 200]);
+        assert!(inbox.will_spare());
     }
 
     #[test]
