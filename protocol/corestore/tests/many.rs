@@ -41,7 +41,8 @@ async fn thousands_of_cores_share_a_connection_and_its_task_and_close_when_idle(
     let keys = fill(&a)?;
     let muxes = connect(&a, &b).await;
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let before = tasks();
+    // Each end of the connection may yet get a task for its clocks; a core gets none.
+    let most = tasks() + 2;
     assert_eq!(open_cores([&a, &b]), [0, 0]);
 
     let copies: Vec<Replicated> = keys.iter().map(|key| b.open_key(key)).collect::<Result<_, _>>()?;
@@ -49,13 +50,13 @@ async fn thousands_of_cores_share_a_connection_and_its_task_and_close_when_idle(
         assert_eq!(copy.get(0).await?, format!("core {number}"));
     }
     assert_eq!(open_cores([&a, &b]), [CORES, CORES]);
-    assert_eq!(tasks(), before);
+    assert!(tasks() <= most);
 
     // Nobody uses them any more, on either side.
     drop(copies);
     tokio::time::sleep(2 * LINGER).await;
     assert_eq!(open_cores([&a, &b]), [0, 0]);
-    assert_eq!(tasks(), before);
+    assert!(tasks() <= most);
 
     // And one of them again.
     a.get(&keys[7])?.append(["and more"])?;
