@@ -151,6 +151,21 @@ fn newest(entries: &mut BTreeMap<Vec<u8>, Versioned>, key: Vec<u8>, found: Versi
     }
 }
 
+/// A block that cannot be read: what is known of its keys from elsewhere may be older than what it says.
+struct Hidden<'a> {
+    table: &'a Table,
+    /// The last key before it.
+    before: Option<&'a [u8]>,
+    last: &'a [u8],
+}
+
+impl Hidden<'_> {
+    fn may_have(&self, key: &[u8]) -> bool {
+        let is_of_table = &self.table.smallest[..] <= key && key <= &self.table.largest[..];
+        is_of_table && self.before.is_none_or(|before| before < key) && key <= self.last
+    }
+}
+
 impl Source for Rocks {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Damaged> {
         // What is in no table yet is newer than what is.
@@ -176,8 +191,7 @@ impl Source for Rocks {
         let within = |key: &[u8]| from <= key && key < to;
         let mut found: BTreeMap<Vec<u8>, Versioned> = BTreeMap::new();
         let mut damaged = Ok(());
-        // From the one, excluded, to the other, included: what is known of these keys may be older than what cannot be read.
-        let mut hidden: Vec<(&Table, Option<&[u8]>, &[u8])> = Vec::new();
+        let mut hidden: Vec<Hidden<'_>> = Vec::new();
         for (number, table) in self.tables.iter().enumerate() {
             if &table.largest[..] < from || &table.smallest[..] >= to {
                 continue;
@@ -194,18 +208,13 @@ impl Source for Rocks {
                     }
                     Err(error) => {
                         let before = block.checked_sub(1).map(|before| &table.index[before].0[..]);
-                        hidden.push((table, before, &table.index[block].0));
+                        hidden.push(Hidden { table, before, last: &table.index[block].0 });
                         damaged = Err(error);
                     }
                 }
             }
         }
-        found.retain(|key, _| {
-            !hidden.iter().any(|(table, before, last)| {
-                let is_of_table = table.smallest <= *key && *key <= table.largest;
-                is_of_table && before.is_none_or(|before| before < &key[..]) && &key[..] <= *last
-            })
-        });
+        found.retain(|key, _| !hidden.iter().any(|hidden| hidden.may_have(key)));
         for (key, value) in self.recent.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))) {
             found.insert(key.clone(), value.clone());
         }
