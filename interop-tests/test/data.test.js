@@ -5,6 +5,7 @@
 
 const { describe, test } = require('node:test')
 const assert = require('node:assert/strict')
+const fs = require('fs')
 const path = require('path')
 const { Worker } = require('../lib/process')
 const { ROOT, TARGET, startDht, reporting, stores } = require('../lib/kinds')
@@ -26,7 +27,8 @@ let next = 1
 function start (kind) {
   const name = 'data peer ' + next++ + ' (' + kind + ')'
   const command = kind === 'rust' ? [RUST] : [process.execPath, path.join(ROOT, 'data', 'peer.js'), kind]
-  return new Worker(name, [...command, path.join(stores, name)])
+  const store = path.join(stores, name)
+  return Object.assign(new Worker(name, [...command, store]), { store })
 }
 
 // The numbers of a test are the same in each run.
@@ -45,6 +47,7 @@ async function withPeers (kinds, body) {
     await reporting(() => peers, () => body(...peers))
   } finally {
     await Promise.all(peers.map((peer) => peer.kill()))
+    for (const { store } of peers) fs.rmSync(store, { recursive: true, force: true })
   }
 }
 

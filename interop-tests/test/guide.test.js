@@ -68,9 +68,9 @@ const CASES = {
     const [demo, dht, ...peers] = block('Start')
     assert.match(run(demo), /both ledgers settle by carol -> alice: 23\.00/)
     await prints(begin(dht), ['DHT '])
-    const [alice, bob] = peers.map((line, n) => begin(line, '--ui 1 --ui-port 0' + (n ? '' : ' --sc-bridge-port 0')))
+    const [alice, bob] = peers.map((line, n) => begin(line, '--ui 1 --ui-port 0 --metrics-port 0' + (n ? '' : ' --sc-bridge-port 0')))
     const waited = rows(section('Start').split('in this order')[1]).map(([line]) => line.slice(1, -1).split(/[<…0-9]/)[0])
-    assert.equal(waited.length, 6)
+    assert.equal(waited.length, 7)
     for (const peer of [alice, bob]) await prints(peer, waited.map((line) => line.replace(/trac$/, '')))
     const [a, b] = [await enter(alice, 'alice.token'), await enter(bob, 'bob.token')]
     await Promise.all([a.connected(), b.connected()])
