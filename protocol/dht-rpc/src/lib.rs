@@ -24,7 +24,8 @@
 //!
 //! // The first node of a network knows its own address, and begins with nobody.
 //! let host = Ipv4Addr::LOCALHOST;
-//! let options = Options { host, ephemeral: Some(false), firewalled: false, public_host: Some(host), ..Options::default() };
+//! let options =
+//!     Options { host: host.into(), ephemeral: Some(false), firewalled: false, public_host: Some(host), ..Options::default() };
 //! let first = Dht::new(Udx::new(), options)?;
 //! let echo: Arc<dyn Handler> = Arc::new(Echo);
 //! first.start(Arc::downgrade(&echo));
@@ -32,7 +33,7 @@
 //! let address = first.remote_address().expect("it knows");
 //!
 //! // Another one joins through it and asks.
-//! let other = Dht::new(Udx::new(), Options { host, bootstrap: vec![address.into()], ..Options::default() })?;
+//! let other = Dht::new(Udx::new(), Options { host: host.into(), bootstrap: vec![address.into()], ..Options::default() })?;
 //! other.start(Weak::<Echo>::new());
 //! other.bootstrapped().await;
 //! let options = QueryOptions { value: Some(Bytes::from_static(b"hello")), ..QueryOptions::default() };
