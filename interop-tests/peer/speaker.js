@@ -48,8 +48,12 @@ const ops = {
     return { key }
   },
   async say ({ channel, message, bits = null, change = {}, letters = 0 }) {
-    const payload = build(channel, letters ? 'x'.repeat(letters) : message, bits)
-    channels.get(channel).messages[0].send({ ...payload, ...change })
+    const text = letters ? 'x'.repeat(letters) : message
+    let payload
+    // What is changed must have lost its work: one in so many has some of its own.
+    do payload = { ...build(channel, text, bits), ...change }
+    while (Object.keys(change).length && checkWork(payload, 1))
+    channels.get(channel).messages[0].send(payload)
     // Until it is there.
     await connection.flush()
     return {}
