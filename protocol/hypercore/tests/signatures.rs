@@ -10,7 +10,7 @@ fn core(public_key: Option<[u8; 32]>) -> Result<Hypercore, Error> {
 /// Whoever gets a head without its signature takes the sender for a liar: JavaScript's peers ask it for nothing any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_looked_at_while_blocks_are_appended_is_signed() -> Result<(), Error> {
-    const BLOCKS: u64 = 2_000;
+    const BLOCKS: u64 = 30_000;
     let (source, copy) = (core(None)?, core(Some(core(None)?.key()))?);
     let writer = source.clone();
     let appending = std::thread::spawn(move || (0..BLOCKS).try_for_each(|_| writer.append(["a block"]).map(drop)));
