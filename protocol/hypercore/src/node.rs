@@ -26,14 +26,20 @@ impl Node {
 
     /// The leaves of neighbouring blocks, the first of which has the `index`.
     pub fn leaves<B: AsRef<[u8]>>(index: u64, blocks: &[B]) -> Vec<Self> {
+        Self::leaves_at((index..).step_by(2), blocks)
+    }
+
+    /// The leaves of blocks, at these indices. Several are hashed at a time.
+    pub(crate) fn leaves_at<B: AsRef<[u8]>>(indices: impl IntoIterator<Item = u64>, blocks: &[B]) -> Vec<Self> {
+        let mut indices = indices.into_iter();
         if let [block] = blocks {
-            return vec![Self::leaf(index, block.as_ref())];
+            return indices.next().map(|index| Self::leaf(index, block.as_ref())).into_iter().collect();
         }
         let size = |block: &B| block.as_ref().len() as u64;
         let inputs: Vec<_> = blocks.iter().map(|block| (prefix(0, size(block)), block)).collect();
         let hashes = crypto::hash_each(&inputs);
         let leaf = |((block, hash), index)| Self { index, size: size(block), hash };
-        blocks.iter().zip(hashes).zip((index..).step_by(2)).map(leaf).collect()
+        blocks.iter().zip(hashes).zip(indices).map(leaf).collect()
     }
 
     /// The parent of two siblings, in either order.

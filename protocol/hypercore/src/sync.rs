@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
@@ -9,6 +10,10 @@ use tokio::sync::watch;
 use crate::Error;
 use crate::events::{Event, Listeners};
 use crate::storage::Backend;
+
+/// What nobody waits for but peers, to hear of blocks that came from others, is synchronised half of the time at most: not again
+/// before as long as it took, or so long, has passed.
+const MAX_REST: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Default)]
 struct Progress {
@@ -21,6 +26,10 @@ struct Waiting {
     written: u64,
     /// Whether somebody waits for what was written.
     wanted: bool,
+    /// Whether it is more than to be told of blocks that came from others.
+    urgent: bool,
+    /// Whether what is not urgent has to wait.
+    resting: bool,
     closing: bool,
     events: VecDeque<(u64, Arc<Listeners>, Event)>,
 }
@@ -64,6 +73,7 @@ impl Syncer {
         }
         for (listeners, event) in events {
             if !listeners.is_empty() {
+                waiting.urgent |= !matches!(event, Event::Have { .. });
                 waiting.events.push_back((number, listeners, event));
                 waiting.wanted = true;
             }
@@ -73,7 +83,9 @@ impl Syncer {
 
     /// Begins to synchronise if somebody waits for it.
     pub(crate) fn wake(&self) {
-        if self.waiting.lock().wanted {
+        let waiting = self.waiting.lock();
+        if waiting.urgent || waiting.wanted && !waiting.resting {
+            drop(waiting);
             self.wake.notify_one();
         }
     }
@@ -91,16 +103,22 @@ impl Syncer {
 
     /// Synchronises `backend` whenever somebody waits, until [`close`](Self::close).
     pub(crate) fn run(&self, backend: &dyn Backend) {
+        let mut rested = Instant::now();
         loop {
             let mut waiting = self.waiting.lock();
             while !waiting.wanted && !waiting.closing {
                 self.wake.wait(&mut waiting);
             }
+            waiting.resting = true;
+            while !waiting.urgent && !waiting.closing && !self.wake.wait_until(&mut waiting, rested).timed_out() {}
+            waiting.resting = false;
             let closing = waiting.closing;
             drop(waiting);
+            let began = Instant::now();
             if self.synchronise(backend).is_err() || closing {
                 return;
             }
+            rested = Instant::now() + began.elapsed().min(MAX_REST);
         }
     }
 
@@ -111,7 +129,7 @@ impl Syncer {
         }
         let number = {
             let mut waiting = self.waiting.lock();
-            waiting.wanted = false;
+            (waiting.wanted, waiting.urgent) = (false, false);
             waiting.written
         };
         backend.sync().inspect_err(|error| {
@@ -160,7 +178,9 @@ impl Ticket {
         }
         let mut progress = self.syncer.progress.subscribe();
         if progress.borrow().synced < self.number {
-            self.syncer.waiting.lock().wanted = true;
+            let mut waiting = self.syncer.waiting.lock();
+            (waiting.wanted, waiting.urgent) = (true, true);
+            drop(waiting);
             self.syncer.wake.notify_one();
         }
         let done = |progress: &Progress| progress.synced >= self.number || progress.failed.is_some();

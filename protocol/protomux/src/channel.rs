@@ -84,6 +84,13 @@ impl Channel {
         })
     }
 
+    /// Lets the connection be read further while this channel's reader is busy: up to [`READ_AHEAD`](crate::READ_AHEAD) for all
+    /// such channels of the connection together, in place of [`CHANNEL_HIGH_WATER`](crate::CHANNEL_HIGH_WATER) for each. For
+    /// large messages that are handled faster together, by one reader for all of them.
+    pub fn read_ahead(&self) {
+        self.sender.handle.shared.with(|state, wakers| state.read_ahead(self.token, wakers));
+    }
+
     /// Events that were taken out of the shared queue and wait here.
     pub fn buffered(&self) -> usize {
         self.events.len()

@@ -62,4 +62,4 @@ pub use decode::MAX_BATCH_DEPTH;
 pub use error::Error;
 pub use mux::{Mux, MuxOptions, PairRequest, PairStream};
 pub use outgoing::Outgoing;
-pub use shared::{CHANNEL_HIGH_WATER, EVENT_OVERHEAD, MAX_OUTGOING, SEND_HIGH_WATER};
+pub use shared::{CHANNEL_HIGH_WATER, EVENT_OVERHEAD, MAX_OUTGOING, READ_AHEAD, SEND_HIGH_WATER};

@@ -22,6 +22,9 @@ pub const MAX_OUTGOING: usize = 32 * 1024 * 1024;
 /// read no further. One message of any size may go above.
 pub const CHANNEL_HIGH_WATER: usize = 64 * 1024;
 
+/// As [`CHANNEL_HIGH_WATER`], of all channels of a connection together that are [read ahead](crate::Channel::read_ahead).
+pub const READ_AHEAD: usize = 1024 * 1024;
+
 /// What a queued message counts beyond its body, in bytes.
 pub const EVENT_OVERHEAD: usize = 64;
 
@@ -55,6 +58,8 @@ pub(crate) struct Entry {
     pub(crate) inbox: Inbox<ChannelEvent>,
     /// What the queue holds, in bytes.
     bytes: usize,
+    /// It is counted with others of its kind, not alone.
+    ahead: bool,
     /// The last event is in the queue.
     pub(crate) closed: bool,
     /// Its handle is gone: nobody reads.
@@ -67,13 +72,46 @@ pub(crate) struct Hook {
     pub(crate) inbox: Inbox<(String, Vec<u8>, PairId)>,
 }
 
+/// How full the queues of the channels are.
+#[derive(Debug, Default)]
+struct Fill {
+    /// How many channels hold more than their reader should have left there.
+    full: usize,
+    /// What those hold together that are read ahead, in bytes.
+    ahead: usize,
+}
+
+impl Fill {
+    fn add(&mut self, entry: &mut Entry, bytes: usize) {
+        let was_full = entry.bytes > CHANNEL_HIGH_WATER;
+        entry.bytes += bytes;
+        if entry.ahead {
+            self.ahead += bytes;
+        } else {
+            self.full += usize::from(!was_full && entry.bytes > CHANNEL_HIGH_WATER);
+        }
+    }
+
+    fn empty(&mut self, entry: &mut Entry) {
+        let bytes = std::mem::take(&mut entry.bytes);
+        if entry.ahead {
+            self.ahead -= bytes;
+        } else {
+            self.full -= usize::from(bytes > CHANNEL_HIGH_WATER);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.full == 0 && self.ahead <= READ_AHEAD
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) core: Core,
     entries: Slots<Entry>,
     pub(crate) hooks: Slots<Hook>,
-    /// How many channels hold more than their reader should have left there.
-    full: usize,
+    fill: Fill,
     /// The waker of the task, while it sleeps.
     pub(crate) task: Option<Waker>,
     /// Bytes that the task took out of the core and has not sealed yet.
@@ -107,7 +145,7 @@ impl Shared {
             core: Core::new(),
             entries: Slots::default(),
             hooks: Slots::default(),
-            full: 0,
+            fill: Fill::default(),
             task: None,
             taken: 0,
             want_drain: false,
@@ -162,24 +200,24 @@ impl State {
 
     /// Whether every reader keeps up.
     pub(crate) fn may_read(&self) -> bool {
-        self.full == 0
+        self.fill.has_room()
     }
 
     /// Delivers what happened, decoding what the core holds until a reader is too slow.
     pub(crate) fn dispatch(&mut self, wakers: &mut Wakers) -> Result<(), Error> {
         while let Some(event) = self.core.poll_event() {
-            if let Some(unheard) = deliver(event, &mut self.entries, &mut self.hooks, &mut self.full, wakers) {
+            if let Some(unheard) = deliver(event, &mut self.entries, &mut self.hooks, &mut self.fill, wakers) {
                 self.core.answer_pair(unheard);
             }
         }
-        if self.full > 0 {
+        if !self.fill.has_room() {
             return Ok(());
         }
-        let Self { core, entries, hooks, full, .. } = self;
+        let Self { core, entries, hooks, fill, .. } = self;
         let mut unheard = Vec::new();
         core.process(|event| {
-            unheard.extend(deliver(event, entries, hooks, full, wakers));
-            *full == 0
+            unheard.extend(deliver(event, entries, hooks, fill, wakers));
+            fill.has_room()
         })?;
         for request in unheard {
             core.answer_pair(request);
@@ -203,13 +241,22 @@ impl State {
     pub(crate) fn take_queue(&mut self, token: usize, into: &mut VecDeque<ChannelEvent>, wakers: &mut Wakers) {
         let Some(entry) = self.entries.get(token) else { return };
         std::mem::swap(&mut entry.inbox.queue, into);
-        let was_full = entry.bytes > CHANNEL_HIGH_WATER;
-        entry.bytes = 0;
-        if was_full {
-            self.full -= 1;
-            if self.full == 0 {
-                self.wake_task(wakers);
-            }
+        let had_room = self.fill.has_room();
+        self.fill.empty(entry);
+        if !had_room && self.fill.has_room() {
+            self.wake_task(wakers);
+        }
+    }
+
+    /// Counts what a channel holds together with all others of which this was said.
+    pub(crate) fn read_ahead(&mut self, token: usize, wakers: &mut Wakers) {
+        let Some(entry) = self.entries.get(token) else { return };
+        let (had_room, bytes) = (self.fill.has_room(), entry.bytes);
+        self.fill.empty(entry);
+        entry.ahead = true;
+        self.fill.add(entry, bytes);
+        if !had_room && self.fill.has_room() {
+            self.wake_task(wakers);
         }
     }
 
@@ -230,7 +277,7 @@ impl State {
 }
 
 /// Messages that wait for the reader of a channel as parts of the memory they arrived in. Further ones are copied: a few bytes would
-/// otherwise keep a whole block of the stream alive, which [`CHANNEL_HIGH_WATER`] does not count.
+/// otherwise keep a whole block of the stream alive, which [`CHANNEL_HIGH_WATER`] and [`READ_AHEAD`] do not count.
 const MAX_SHARED: usize = 128;
 
 /// Puts an event where its reader finds it. Returns a pair request whose hook is gone.
@@ -238,7 +285,7 @@ fn deliver(
     event: Event,
     entries: &mut Slots<Entry>,
     hooks: &mut Slots<Hook>,
-    full: &mut usize,
+    fill: &mut Fill,
     wakers: &mut Wakers,
 ) -> Option<PairId> {
     let (token, mut event, size) = match event {
@@ -267,14 +314,12 @@ fn deliver(
     }
     if let ChannelEvent::Message { body, .. } = &mut event
         && entry.inbox.queue.len() >= MAX_SHARED
-        // A larger one is the last until the reader comes.
+        // A larger one is most of what it keeps.
         && size <= CHANNEL_HIGH_WATER
     {
         *body = Bytes::copy_from_slice(body);
     }
-    let was_full = entry.bytes > CHANNEL_HIGH_WATER;
-    entry.bytes += size + EVENT_OVERHEAD;
-    *full += usize::from(!was_full && entry.bytes > CHANNEL_HIGH_WATER);
+    fill.add(entry, size + EVENT_OVERHEAD);
     entry.closed |= closes;
     entry.inbox.push(event, wakers);
     None
@@ -345,13 +390,14 @@ mod tests {
 
     #[test]
     fn small_messages_that_nobody_reads_keep_no_large_memory() {
-        let (mut entries, mut hooks, mut full, mut wakers) = (Slots::default(), Slots::default(), 0, Wakers::new());
+        let (mut entries, mut hooks, mut fill) = (Slots::default(), Slots::default(), Fill::default());
+        let mut wakers = Wakers::new();
         let token = entries.insert(Entry::default());
         let mut blocks = Vec::new();
-        while full == 0 {
+        while fill.has_room() {
             let block = Bytes::from(vec![7; 4096]);
             let event = Event::Message { token, kind: 0, body: block.slice(..1) };
-            assert!(deliver(event, &mut entries, &mut hooks, &mut full, &mut wakers).is_none());
+            assert!(deliver(event, &mut entries, &mut hooks, &mut fill, &mut wakers).is_none());
             blocks.push(block);
         }
         assert!(blocks.len() > 4 * MAX_SHARED);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crypto::KeyPair;
 use protomux::{
-    CHANNEL_HIGH_WATER, Channel, ChannelEvent, ChannelOptions, EVENT_OVERHEAD, Error, MAX_OUTGOING, Mux, MuxOptions,
+    CHANNEL_HIGH_WATER, Channel, ChannelEvent, ChannelOptions, EVENT_OVERHEAD, Error, MAX_OUTGOING, Mux, MuxOptions, READ_AHEAD,
     SEND_HIGH_WATER,
 };
 use secret_stream::{IoTransport, Options, SecretStream, WRITE_HIGH_WATER};
@@ -133,6 +133,42 @@ async fn a_reader_that_stops_stops_the_sender() {
     }
     here.send(0, b"end").await.unwrap();
     assert_eq!(body(&mut there).await, b"end");
+}
+
+#[tokio::test]
+async fn what_is_read_ahead_has_one_limit_for_all_channels() {
+    let (a, b) = muxes(false).await;
+    let (first, mut one) = opened(&a, &b, "one").await;
+    let (second, mut two) = opened(&a, &b, "two").await;
+    one.read_ahead();
+    two.read_ahead();
+    let message = vec![1; 50_000];
+    let mut sent = [0_usize; 2];
+    loop {
+        let turn = usize::from(sent[0] > sent[1]);
+        let send = [&first, &second][turn].send(0, &message);
+        tokio::select! {
+            biased;
+            result = send => { result.unwrap(); sent[turn] += 1; }
+            () = quiet() => break,
+        }
+        assert!(sent[0] < 10_000, "memory grows without a reader");
+    }
+    let bytes = (sent[0] + sent[1]) * message.len();
+    assert!(bytes > READ_AHEAD, "{bytes} bytes were taken");
+    let most = READ_AHEAD + 2 * (SEND_HIGH_WATER + WRITE_HIGH_WATER) + 8 * message.len() + 256 * 1024;
+    assert!(bytes <= most, "{bytes} bytes were taken, {most} have a place");
+    // Either reader sets it going, and nothing is lost.
+    for _ in 0..sent[0] {
+        assert_eq!(body(&mut one).await, message);
+    }
+    second.send(0, b"end").await.unwrap();
+    for _ in 0..sent[1] {
+        assert_eq!(body(&mut two).await, message);
+    }
+    assert_eq!(body(&mut two).await, b"end");
+    first.send(0, b"end").await.unwrap();
+    assert_eq!(body(&mut one).await, b"end");
 }
 
 /// Ready when all other tasks have had their turn many times.

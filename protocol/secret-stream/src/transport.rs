@@ -76,6 +76,9 @@ impl Transport for UdxStream {
 /// What is read at once, in bytes.
 const READ_CHUNK: usize = 32 * 1024;
 
+/// What is read at once while more comes than was taken, in bytes.
+const MAX_READ_CHUNK: usize = 256 * 1024;
+
 /// A read buffer with less room than this is replaced, in bytes.
 const MIN_READ: usize = 4 * 1024;
 
@@ -84,12 +87,14 @@ const MIN_READ: usize = 4 * 1024;
 pub struct IoTransport<T> {
     io: Option<T>,
     buffer: BytesMut,
+    /// What the next buffer has room for.
+    chunk: usize,
 }
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> IoTransport<T> {
     /// Wraps `io`. For TCP, set `nodelay` on it before.
     pub fn new(io: T) -> Self {
-        Self { io: Some(io), buffer: BytesMut::new() }
+        Self { io: Some(io), buffer: BytesMut::new(), chunk: READ_CHUNK }
     }
 
     fn io(&mut self) -> io::Result<Pin<&mut T>> {
@@ -101,12 +106,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for IoTranspo
     fn poll_read_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<BytesMut>>> {
         // The memory is zeroed once when it is allocated, because tokio reads into initialised slices without `unsafe`.
         if self.buffer.len() < MIN_READ {
-            self.buffer = BytesMut::zeroed(READ_CHUNK);
+            self.buffer = BytesMut::zeroed(self.chunk);
         }
         let Some(io) = self.io.as_mut() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         let mut target = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(io).poll_read(cx, &mut target))?;
-        let read = target.filled().len();
+        let (read, is_full) = (target.filled().len(), target.remaining() == 0);
+        self.chunk = if is_full { (2 * self.chunk).min(MAX_READ_CHUNK) } else { READ_CHUNK };
         Poll::Ready(Ok((read > 0).then(|| self.buffer.split_to(read))))
     }
 

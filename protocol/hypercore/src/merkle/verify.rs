@@ -1,6 +1,6 @@
 use super::{NodeSource, TreeBatch, TreeHead};
 use crate::flat_tree::Iter;
-use crate::proof::{Proof, UpgradeProof};
+use crate::proof::{BlockProof, Proof, UpgradeProof};
 use crate::{Error, Node, Prologue};
 
 /// Nodes that must come in the order in which they are needed; one of them was computed, and is found when its index comes up.
@@ -43,18 +43,24 @@ fn climb(mut root: Node, iter: &mut Iter, queue: &mut NodeQueue<'_>, nodes: &mut
     Ok(root)
 }
 
-/// The root that the block, the node and the seek of a proof lead to. All nodes on the way come to `nodes`.
-fn verify_tree(proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Node>, Error> {
+/// The leaf of the block of a proof.
+fn leaf_of(block: &BlockProof) -> Result<Node, Error> {
+    let index = block.index.checked_mul(2).ok_or(Error::InvalidProof("a block beyond all"))?;
+    Ok(Node::leaf(index, &block.value))
+}
+
+/// The root that the block, the node and the seek of a proof lead to. All nodes on the way come to `nodes`. `leaf` is that of the
+/// block, if it is known.
+fn verify_tree(proof: &Proof, leaf: Option<Node>, nodes: &mut Vec<Node>) -> Result<Option<Node>, Error> {
     let mut root = None;
     if let Some([first, siblings @ ..]) = proof.seek.as_ref().map(|seek| &seek.nodes[..]) {
         let mut iter = Iter::new(first.index);
         root = Some(climb(*first, &mut iter, &mut NodeQueue::new(siblings, None), nodes)?);
     }
     if let Some(block) = &proof.block {
-        let index = block.index.checked_mul(2).ok_or(Error::InvalidProof("a block beyond all"))?;
-        let leaf = Node::leaf(index, &block.value);
+        let leaf = leaf.map_or_else(|| leaf_of(block), Ok)?;
         let mut queue = NodeQueue::new(&block.nodes, root);
-        return climb(leaf, &mut Iter::new(index), &mut queue, nodes).map(Some);
+        return climb(leaf, &mut Iter::new(leaf.index), &mut queue, nodes).map(Some);
     }
     if let Some(hash) = &proof.hash {
         let mut queue = NodeQueue::new(&hash.nodes, root);
@@ -144,15 +150,16 @@ fn append_additional(nodes: &[Node], mut iter: Iter, batch: &mut TreeBatch) -> R
 }
 
 /// Verifies all of `proof` but its signature against the tree `head`. The batch that comes of it may be stored if it is not
-/// [upgraded](TreeBatch::upgraded), or its signature holds.
+/// [upgraded](TreeBatch::upgraded), or its signature holds. `leaf` is that of the proof's block, if it is known.
 pub(crate) fn verify(
     head: TreeHead,
     prologue: Option<Prologue>,
     source: &impl NodeSource,
     proof: &Proof,
+    leaf: Option<Node>,
 ) -> Result<TreeBatch, Error> {
     let mut batch = TreeBatch::new(head, prologue);
-    let mut unverified = verify_tree(proof, &mut batch.nodes)?;
+    let mut unverified = verify_tree(proof, leaf, &mut batch.nodes)?;
     if let Some(upgrade) = &proof.upgrade
         && apply_upgrade(proof.fork, upgrade, unverified, &mut batch)?
     {
@@ -170,7 +177,7 @@ pub(crate) fn verify(
 /// The tree that `proof` describes from nothing. Only its signature says whether there is such a tree.
 pub(crate) fn verify_fully_remote(prologue: Option<Prologue>, proof: &Proof) -> Result<TreeBatch, Error> {
     let mut batch = TreeBatch::new(TreeHead { fork: proof.fork, ..TreeHead::default() }, prologue);
-    let root = verify_tree(proof, &mut batch.nodes)?;
+    let root = verify_tree(proof, None, &mut batch.nodes)?;
     let upgrade = proof.upgrade.as_ref().ok_or(Error::InvalidProof("an upgrade was expected"))?;
     apply_upgrade(proof.fork, upgrade, root, &mut batch)?;
     Ok(batch)
@@ -183,5 +190,5 @@ pub(crate) fn verify_upgrade(batch: &mut TreeBatch, fork: u64, upgrade: &Upgrade
 
 /// The root that the hashes of `proof` lead to, on no other evidence.
 pub(crate) fn verify_hashes(proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Node>, Error> {
-    verify_tree(proof, nodes)
+    verify_tree(proof, None, nodes)
 }

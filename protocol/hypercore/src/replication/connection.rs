@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use protomux::{Channel, ChannelEvent, ChannelOptions, Mux, PairRequest};
@@ -16,11 +17,14 @@ use super::hub::Hub;
 use super::messages::{ALIAS, Handshake, Message, PROTOCOL, capability};
 use super::peer::PeerId;
 use super::replicator::{MAX_INVALID_REQUESTS, Offence, Output};
-use crate::proof::{Proof, Request};
-use crate::{Error, Fault, Hash, Hypercore};
+use crate::proof::{BlockProof, Proof, Request};
+use crate::{Error, Fault, Hash, Hypercore, Node};
 
 /// So many messages of a channel are taken before the other channels have their turn.
 const MAX_TURN: usize = 128;
+
+/// Nor more than so many bytes of them, unless one is larger.
+const MAX_TURN_BYTES: usize = protomux::READ_AHEAD;
 
 /// So many answers are made at once, while the disk is waited for.
 const MAX_PROOFS: usize = 64;
@@ -97,6 +101,22 @@ fn handshake(mux: &Mux, entry: &Entry) -> Vec<u8> {
     Handshake { seeks: true, capability }.encode()
 }
 
+/// The block of a proof that has a place in a tree.
+fn leaf_block(proof: &Proof) -> Option<&BlockProof> {
+    proof.block.as_ref().filter(|block| block.index <= encoding::MAX_SAFE_INTEGER / 2)
+}
+
+/// The leaves of all blocks in messages. They are hashed together, several at a time: alone, that of a large block takes longer than
+/// all else that is done with it.
+fn leaves(messages: &[Message]) -> Vec<Node> {
+    let block = |message: &Message| match message {
+        Message::Data { proof, .. } => leaf_block(proof).map(|block| (2 * block.index, block.value.clone())),
+        _ => None,
+    };
+    let (indices, blocks): (Vec<u64>, Vec<Bytes>) = messages.iter().filter_map(block).unzip();
+    Node::leaves_at(indices, &blocks)
+}
+
 /// Serves a channel until it is closed. The core, and whether to open it again.
 fn serve(
     hub: &Arc<Hub>,
@@ -105,6 +125,7 @@ fn serve(
     entry: Arc<Entry>,
 ) -> impl Future<Output = (Hash, bool)> + Send + 'static {
     let id = hub.next_peer();
+    channel.read_ahead();
     let serving = Channeling {
         core: entry.core(),
         entry,
@@ -152,19 +173,22 @@ impl Channeling {
                 event = self.channel.recv() => {
                     let Some(event) = event else { return (discovery_key, false) };
                     let mut next = Some(event);
-                    let mut turn = 0;
+                    let (mut turn, mut bytes) = (0, 0);
                     while let Some(event) = next.take() {
+                        if let ChannelEvent::Message { body, .. } = &event {
+                            bytes += body.len();
+                        }
                         if let Some(again) = self.on_event(event) {
                             return (discovery_key, again);
                         }
                         turn += 1;
-                        if turn < MAX_TURN {
+                        if turn < MAX_TURN && bytes < MAX_TURN_BYTES {
                             next = self.channel.recv().now_or_never().flatten();
                         }
                     }
                     self.take_messages();
                     self.answer();
-                    if turn == MAX_TURN {
+                    if turn == MAX_TURN || bytes >= MAX_TURN_BYTES {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -193,9 +217,16 @@ impl Channeling {
         if self.messages.is_empty() {
             return;
         }
+        let mut leaves = leaves(&self.messages).into_iter();
         let needs_tick = self.entry.with(|replicator, now| {
             for message in self.messages.drain(..) {
-                replicator.on_message(self.id, message, now);
+                match message {
+                    Message::Data { request, proof } => {
+                        let leaf = leaf_block(&proof).and_then(|_| leaves.next());
+                        replicator.on_data(self.id, request, &proof, leaf, now);
+                    }
+                    message => replicator.on_message(self.id, message, now),
+                }
             }
             replicator.needs_tick()
         });

@@ -11,7 +11,7 @@ use super::wants::Wants;
 use crate::events::Event;
 use crate::merkle::Reorg;
 use crate::proof::{Proof, Request};
-use crate::{Error, Fault, Hypercore, Verified};
+use crate::{Error, Fault, Hypercore, Node, Verified};
 
 /// A peer that answers nothing for so long, while something is asked of it, loses the connection.
 pub const STALLED: Duration = Duration::from_secs(20);
@@ -277,7 +277,7 @@ impl Replicator {
                 }
             }
             Message::Cancel { request } => peer.requests.retain(|(other, ..)| *other != request),
-            Message::Data { request, proof } => self.on_data(id, request, &proof, now),
+            Message::Data { request, proof } => self.on_data(id, request, &proof, None, now),
             Message::NoData { request, .. } => {
                 self.on_refusal(id, request, now);
             }
@@ -419,7 +419,8 @@ impl Replicator {
         Some(asked)
     }
 
-    fn on_data(&mut self, id: PeerId, request: u64, proof: &Proof, now: Duration) {
+    /// An answer of a peer. `leaf` is that of its block, if it is known.
+    pub(crate) fn on_data(&mut self, id: PeerId, request: u64, proof: &Proof, leaf: Option<Node>, now: Duration) {
         if request == 0 && proof.upgrade.as_ref().is_some_and(|upgrade| upgrade.start == 0) {
             return self.on_conflict_proof(id, proof);
         }
@@ -439,7 +440,7 @@ impl Replicator {
         }
         let before = self.known;
         let outcome = if matches(&asked.request, proof) {
-            self.core.verify_later(proof)
+            self.core.verify_later(proof, leaf)
         } else {
             Err(Error::InvalidProof("it is not what was asked for"))
         };

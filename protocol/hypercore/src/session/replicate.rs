@@ -10,7 +10,7 @@ use crate::storage::{Batch, Table};
 use crate::store::Applied;
 use crate::sync::Ticket;
 use crate::verifier::Verifier;
-use crate::{Error, Manifest};
+use crate::{Error, Manifest, Node};
 
 /// What became of a proof that holds.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Hypercore {
     /// [`Fault::Peer`](crate::Fault::Peer) for what is not proven, in which case nothing was changed; [`Error::Frozen`]; when the
     /// disk fails.
     pub fn verify(&self, proof: &Proof) -> Result<Verified, Error> {
-        let verified = self.verify_later(proof);
+        let verified = self.verify_later(proof, None);
         self.flush();
         verified
     }
@@ -140,8 +140,9 @@ impl Hypercore {
         self.place().line.store.flush();
     }
 
-    /// As [`verify`](Self::verify), for one of several proofs: [`flush`](Self::flush) is to follow.
-    pub(crate) fn verify_later(&self, proof: &Proof) -> Result<Verified, Error> {
+    /// As [`verify`](Self::verify), for one of several proofs: [`flush`](Self::flush) is to follow. `leaf` is that of the proof's
+    /// block, if it is known.
+    pub(crate) fn verify_later(&self, proof: &Proof, leaf: Option<Node>) -> Result<Verified, Error> {
         let place = self.signed_place()?;
         let Place { core, line } = &place;
         if core.auth.read().frozen {
@@ -158,7 +159,7 @@ impl Hypercore {
             (None, manifest, _) => Some(self.verifier_for(&place, manifest.as_ref())?),
         };
         let prologue = verifier.as_ref().and_then(|verifier| verifier.manifest().prologue);
-        let tree = verify(head, prologue, &**line, proof)?;
+        let tree = verify(head, prologue, &**line, proof, leaf)?;
         if tree.upgraded {
             let verifier = verifier.as_ref().ok_or(Error::InvalidSignature)?;
             if !verifier.verify(&tree, &tree.head.signature) {
