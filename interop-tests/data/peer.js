@@ -91,8 +91,9 @@ function lie (core, how) {
   core.on('peer-add', twist)
 }
 
-// Keys of a benchmark, in an order that jumps.
-const treeKey = (index, keys) => 'key ' + String(BigInt(index) * 2654435761n % BigInt(keys)).padStart(8, '0')
+// Keys of a benchmark, in order, and in an order that jumps.
+const plainKey = (index) => 'key ' + String(index).padStart(8, '0')
+const treeKey = (index, keys) => plainKey(BigInt(index) * 2654435761n % BigInt(keys))
 
 const ops = {
   async listen () {
@@ -170,13 +171,22 @@ const ops = {
     for await (const { key, value } of bee.createReadStream()) entries.push([key, value])
     return { entries }
   },
+  async plant (request) {
+    const bee = new Hyperbee(coreOf(request), { keyEncoding: 'utf-8', valueEncoding: 'utf-8', extension: false })
+    for (let first = 0; first < request.keys; first += 1000) {
+      const batch = bee.batch({ update: false })
+      for (let i = first; i < Math.min(request.keys, first + 1000); i++) await batch.put(plainKey(i), 'value ' + i)
+      await batch.flush()
+    }
+    return { version: bee.version }
+  },
   async load (request) {
     const bee = new Hyperbee(coreOf(request), { keyEncoding: 'utf-8', valueEncoding: 'utf-8', extension: false })
-    const { keys } = request
+    const { keys, count = keys, tail = '' } = request
     const from = performance.now()
-    for (let first = 0; first < keys; first += 100) {
+    for (let first = 0; first < count; first += 100) {
       const batch = bee.batch({ update: false })
-      for (let i = first; i < Math.min(keys, first + 100); i++) await batch.put(treeKey(i, keys), 'value ' + i)
+      for (let i = first; i < Math.min(count, first + 100); i++) await batch.put(treeKey(i, keys) + tail, 'value ' + i)
       await batch.flush()
     }
     return { ms: performance.now() - from }

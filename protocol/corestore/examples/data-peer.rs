@@ -8,8 +8,9 @@
 //! Operations: `listen` (TCP; tells the port), `connect` (`port`), `swarm` (`bootstrap`, `topic`), `cut` (ends all connections);
 //! `create` (`name`) and `open` (`key`) of cores; `append` (`key`, `count`, `size`, `tag`), `truncate` (`key`, `length`), `info`,
 //! `wait` (`key`, `length`, `fork`), `get` (`index`, `timeout`), `download` and `digest` (`start`, `end`); `bee` (`key`, `ops`:
-//! a batch of `["put", key, value]` and `["del", key]`) and `entries` (`key`) of the tree in a core; and, for benchmarks, `load`
-//! (`keys`, in batches of 100) and `read` (`count` of `keys`) of a tree, which tell how many `ms` they took.
+//! a batch of `["put", key, value]` and `["del", key]`) and `entries` (`key`) of the tree in a core; and, for benchmarks of a tree,
+//! `plant` (`keys`, in their order), `load` (`count` of `keys`, with a `tail`, in batches of 100) and `read` (`count` of `keys`), of
+//! which the last two tell how many `ms` they took.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -192,13 +193,29 @@ impl Peer {
                 let entries = entries.iter().map(|entry| (text(&entry.key), entry.value.as_deref().map(text)));
                 json!({ "entries": entries.collect::<Vec<_>>() })
             }
+            "plant" => {
+                let bee = Hyperbee::new(self.core(request)?);
+                let keys = number("keys").context("keys")?;
+                for first in (0..keys).step_by(1000) {
+                    let mut batch = bee.batch();
+                    for index in first..keys.min(first + 1000) {
+                        batch.put(plain_key(index), Some(format!("value {index}"))).await?;
+                    }
+                    batch.flush().await?;
+                }
+                self.store.store().flush().await?;
+                json!({ "version": bee.version() })
+            }
             "load" => {
                 let bee = Hyperbee::new(self.core(request)?);
-                let (keys, from) = (number("keys").context("keys")?, Instant::now());
-                for first in (0..keys).step_by(100) {
+                let keys = number("keys").context("keys")?;
+                let (count, tail) = (number("count").unwrap_or(keys), text(request, "tail").unwrap_or(""));
+                let from = Instant::now();
+                for first in (0..count).step_by(100) {
                     let mut batch = bee.batch();
-                    for index in first..keys.min(first + 100) {
-                        batch.put(tree_key(index, keys), Some(format!("value {index}"))).await?;
+                    for index in first..count.min(first + 100) {
+                        let key = tree_key(index, keys) + tail;
+                        batch.put(key, Some(format!("value {index}"))).await?;
                     }
                     batch.flush().await?;
                 }
@@ -219,9 +236,14 @@ impl Peer {
     }
 }
 
-/// Keys of a benchmark, in an order that jumps.
+/// Keys of a benchmark, in order.
+fn plain_key(index: u64) -> String {
+    format!("key {index:08}")
+}
+
+/// The same in an order that jumps.
 fn tree_key(index: u64, keys: u64) -> String {
-    format!("key {:08}", index.wrapping_mul(2_654_435_761) % keys)
+    plain_key(index.wrapping_mul(2_654_435_761) % keys)
 }
 
 fn text<'a>(request: &'a Value, name: &str) -> Result<&'a str> {

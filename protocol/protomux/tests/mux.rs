@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crypto::KeyPair;
 use protomux::{
-    CHANNEL_HIGH_WATER, Channel, ChannelEvent, ChannelOptions, EVENT_OVERHEAD, Error, MAX_OUTGOING, Mux, MuxOptions, READ_AHEAD,
-    SEND_HIGH_WATER,
+    CHANNEL_HIGH_WATER, Channel, ChannelEvent, ChannelOptions, EVENT_OVERHEAD, Error, MAX_OUTGOING, Mux, MuxOptions,
+    READ_AHEAD, SEND_HIGH_WATER,
 };
 use secret_stream::{IoTransport, Options, SecretStream, WRITE_HIGH_WATER};
 use tokio::io::DuplexStream;
