@@ -127,7 +127,7 @@ pub(crate) async fn connect(
             relay::upgrade(dht, &stream, relayed, agreed.remote_id, direct);
         }
     }
-    let options = secret_stream::Options { keep_alive: dht.keep_alive, ..secret_stream::Options::default() };
+    let options = dht.stream_options();
     let mut connection = SecretStream::from_session(stream, agreed.session.clone(), public_key, options);
     // Who meets at a relay is there. A relay of JavaScript may have lost the server's first frame, which is repeated after a second,
     // or as soon as the server says more: often that is an answer to us.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use crypto::KeyPair;
@@ -115,7 +115,9 @@ pub struct Dht {
 pub(crate) struct Inner {
     pub(crate) rpc: dht_rpc::Dht,
     pub(crate) key_pair: KeyPair,
-    pub(crate) keep_alive: Option<Duration>,
+    keep_alive: Option<Duration>,
+    /// When the node began, from which the beat of its keep-alives counts.
+    begun: Instant,
     pub(crate) state: Mutex<State>,
     pub(crate) routes: Mutex<Routes>,
     pub(crate) online: watch::Sender<bool>,
@@ -195,6 +197,7 @@ impl Dht {
             rpc,
             key_pair: options.key_pair.unwrap_or_else(KeyPair::generate),
             keep_alive: options.keep_alive,
+            begun: now,
             state: Mutex::new(state),
             routes: Mutex::new(Routes::new(now)),
             online: watch::Sender::new(true),
@@ -364,6 +367,15 @@ fn is_acceptable(addr: SocketAddrV4) -> bool {
 }
 
 impl Inner {
+    /// How the streams of this node's connections behave.
+    pub(crate) fn stream_options(&self) -> secret_stream::Options {
+        secret_stream::Options {
+            keep_alive: self.keep_alive,
+            keep_alive_beat: Some(self.begun),
+            ..secret_stream::Options::default()
+        }
+    }
+
     /// The address that a socket is bound to.
     pub(crate) fn bound(&self, id: SocketId) -> Option<SocketAddr> {
         Some(self.rpc.socket(id)?.local_addr())

@@ -456,7 +456,7 @@ impl Listening {
             Opened::Direct(_) => {}
             Opened::Relayed(relayed, direct) => relay::upgrade(&self.dht, &stream, relayed, remote_id, direct),
         }
-        let options = secret_stream::Options { keep_alive: self.dht.keep_alive, ..secret_stream::Options::default() };
+        let options = self.dht.stream_options();
         let connection = SecretStream::from_session(stream, session, self.keys.public_key, options);
         drop(awaited);
         if written_to {

@@ -46,6 +46,7 @@ impl<T: Transport> Driver<T> {
     pub(crate) fn new(transport: T, mut core: Core, options: &Options) -> Self {
         core.set_max_message(options.max_message);
         let mut timers = Timers::new(options.keep_alive, options.timeout, now());
+        timers.set_beat(options.keep_alive_beat);
         timers.set_write_timeout(options.write_timeout);
         core.set_filter_empty(options.filter_empty || options.keep_alive.is_some_and(|every| !every.is_zero()));
         Self {
@@ -314,12 +315,6 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn dismiss(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            keeper.wake();
-        }
-    }
-
     /// What the task beside the stream does whenever it wakes up. Returns when that is next, if ever, or `None` when there is nothing
     /// more to do.
     pub(crate) fn tend(&mut self, cx: &mut Context<'_>) -> Option<Option<std::time::Instant>> {
@@ -402,11 +397,18 @@ impl<T: Transport> Driver<T> {
     }
 }
 
-impl<T> Drop for Driver<T> {
-    fn drop(&mut self) {
+impl<T> Driver<T> {
+    /// The task beside the stream has nothing more to do.
+    fn dismiss(&mut self) {
         if let Some(keeper) = self.keeper.take() {
             keeper.wake();
         }
+    }
+}
+
+impl<T> Drop for Driver<T> {
+    fn drop(&mut self) {
+        self.dismiss();
     }
 }
 

@@ -2,11 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+/// Keep-alives of streams with a common beat leave at multiples of this time.
+const BEAT: Duration = Duration::from_millis(100);
+
 /// The clocks of a stream. Reads and writes only note the time; whoever drives the stream waits for
 /// [`deadline`](Timers::deadline) and then asks [`poll`](Timers::poll) what is due.
 #[derive(Debug)]
 pub struct Timers {
     keep_alive: Option<Duration>,
+    /// The beat counts from here.
+    beat: Option<Instant>,
     timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     last_write: Instant,
@@ -33,6 +38,7 @@ impl Timers {
     pub fn new(keep_alive: Option<Duration>, timeout: Option<Duration>, now: Instant) -> Self {
         let mut timers = Self {
             keep_alive: None,
+            beat: None,
             timeout: None,
             write_timeout: None,
             last_write: now,
@@ -48,6 +54,20 @@ impl Timers {
     pub fn set_keep_alive(&mut self, keep_alive: Option<Duration>, now: Instant) {
         self.keep_alive = keep_alive.filter(|every| !every.is_zero());
         self.last_write = now;
+    }
+
+    /// Has keep-alives leave at the beat that counts from `beat`, a little early, instead of at their own time.
+    pub fn set_beat(&mut self, beat: Option<Instant>) {
+        self.beat = beat;
+    }
+
+    /// When the next keep-alive is due. A keep-alive time of a few beats is not moved.
+    fn keep_alive_at(&self) -> Option<Instant> {
+        let every = self.keep_alive?;
+        let at = self.last_write.checked_add(every)?;
+        let Some(beat) = self.beat.filter(|_| every >= 10 * BEAT) else { return Some(at) };
+        let since = at.saturating_duration_since(beat).as_nanos() % BEAT.as_nanos();
+        at.checked_sub(Duration::from_nanos(since as u64))
     }
 
     /// Changes the read timeout and starts it anew.
@@ -85,7 +105,7 @@ impl Timers {
 
     /// When [`poll`](Timers::poll) is to be asked, or `None` when never.
     pub fn deadline(&self) -> Option<Instant> {
-        let keep_alive = self.keep_alive.and_then(|every| self.last_write.checked_add(every));
+        let keep_alive = self.keep_alive_at();
         let timeout = self.timeout.and_then(|after| self.last_read.checked_add(after));
         let stuck = self.write_timeout.zip(self.stuck_since).and_then(|(after, since)| since.checked_add(after));
         keep_alive.into_iter().chain(timeout).chain(stuck).min()
@@ -101,7 +121,7 @@ impl Timers {
         {
             return Due::Stuck;
         }
-        if self.keep_alive.is_some_and(|every| now.saturating_duration_since(self.last_write) >= every) {
+        if self.keep_alive_at().is_some_and(|at| at <= now) {
             self.last_write = now;
             return Due::KeepAlive;
         }
@@ -125,6 +145,24 @@ mod tests {
         assert_eq!(timers.poll(start + 8 * second), Due::KeepAlive);
         assert_eq!(timers.poll(start + 8 * second), Due::Nothing);
         assert_eq!(timers.deadline(), Some(start + 13 * second));
+    }
+
+    #[test]
+    fn streams_with_a_common_beat_keep_alive_together() {
+        let beat = Instant::now();
+        let millis = Duration::from_millis;
+        let due = |wrote: u64, every: u64| {
+            let mut timers = Timers::new(Some(millis(every)), None, beat + millis(wrote));
+            timers.set_beat(Some(beat));
+            let at = timers.deadline().unwrap();
+            assert_eq!(timers.poll(at - millis(1)), Due::Nothing);
+            assert_eq!(timers.poll(at), Due::KeepAlive);
+            (at - beat).as_millis()
+        };
+        assert_eq!([due(0, 5000), due(1, 5000), due(99, 5000), due(100, 5000)], [5000, 5000, 5000, 5100]);
+        // From one beat to the next one, and not at once again.
+        assert_eq!(due(5100, 5000), 10_100);
+        assert_eq!(due(37, 500), 537, "short times are kept");
     }
 
     #[test]

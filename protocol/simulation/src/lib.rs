@@ -29,13 +29,14 @@
 mod gauges;
 mod internet;
 mod peer;
+mod relay;
 pub mod scenario;
 mod world;
 
 pub use gauges::Gauges;
 pub use internet::{Internet, Side};
 pub use peer::{Peer, Place};
-pub use world::{Missing, World, WorldOptions};
+pub use world::{Met, Missing, World, WorldOptions};
 
 /// Runs a simulation to its end, on one thread, with a clock that jumps to the next thing that happens.
 ///

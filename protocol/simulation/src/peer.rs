@@ -54,6 +54,7 @@ pub struct Peer {
 pub(crate) struct Running {
     pub(crate) swarm: Swarm,
     pub(crate) greeted: Greeted,
+    pub(crate) rests: bool,
     task: JoinHandle<()>,
 }
 
@@ -61,7 +62,7 @@ impl Running {
     pub(crate) fn new(swarm: Swarm) -> Self {
         let greeted = Greeted::default();
         let task = tokio::spawn(greet_all(swarm.clone(), greeted.clone()));
-        Self { swarm, greeted, task }
+        Self { swarm, greeted, rests: false, task }
     }
 }
 
@@ -82,6 +83,12 @@ impl Peer {
     #[must_use]
     pub fn swarm(&self) -> Option<&Swarm> {
         self.running.as_ref().map(|running| &running.swarm)
+    }
+
+    /// Whether it runs, and does not rest.
+    #[must_use]
+    pub fn is_awake(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.rests)
     }
 
     /// Whether it has a connection to the peer with this key, and has heard from it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crypto::KeyPair;
 use hyperdht::{Dht, DhtOptions};
-use hyperswarm::{JoinOptions, Swarm, SwarmOptions};
+use hyperswarm::{JoinOptions, RelayThrough, Swarm, SwarmOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
@@ -16,9 +16,13 @@ use udx::network::sim::{Link, SimNetwork};
 use crate::gauges::Gauges;
 use crate::internet::{Internet, Side};
 use crate::peer::{Peer, Place, Running};
+use crate::relay::Relay;
 
 /// The port of every node of the DHT.
 const PORT: u16 = 49737;
+
+/// Where the blind relay is.
+const RELAY: Ipv4Addr = Ipv4Addr::new(47, 0, 0, 1);
 
 /// How often is looked whether the peers are connected.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -62,6 +66,15 @@ impl fmt::Display for Missing {
     }
 }
 
+/// How pairs met.
+#[derive(Clone, Copy, Debug)]
+pub struct Met {
+    /// How long it took until all had.
+    pub took: Duration,
+    /// One of those that met last, if anybody was waited for.
+    pub last: Option<Missing>,
+}
+
 /// All that is simulated. It has to live in [`virtual_time`](crate::virtual_time).
 pub struct World {
     /// The network below.
@@ -72,6 +85,7 @@ pub struct World {
     pub dht: Vec<Dht>,
     /// The peers, in the order in which they were added.
     pub peers: Vec<Peer>,
+    relay: Option<Relay>,
     rng: StdRng,
 }
 
@@ -84,7 +98,8 @@ impl World {
         let (net, internet) = (SimNetwork::new(seed), Internet::new(seed));
         net.set_default_link(options.link);
         net.set_middlebox(internet.clone());
-        let mut world = Self { net, internet, dht: Vec::new(), peers: Vec::new(), rng: StdRng::seed_from_u64(seed) };
+        let rng = StdRng::seed_from_u64(seed);
+        let mut world = Self { net, internet, dht: Vec::new(), peers: Vec::new(), relay: None, rng };
         for i in 0..options.dht_nodes {
             let host = dht_host(i);
             world.internet.set_side(host, if i % 2 == 0 { Side::Left } else { Side::Right });
@@ -98,6 +113,22 @@ impl World {
             world.dht.push(node);
         }
         world
+    }
+
+    /// Adds a blind relay, which all peers that are started from now on know.
+    ///
+    /// # Panics
+    /// When the simulated network has no room.
+    pub async fn add_relay(&mut self) {
+        let options = DhtOptions { ephemeral: Some(false), firewalled: false, ..self.dht_options(RELAY) };
+        let keys = KeyPair::from_seed(&self.rng.random());
+        self.relay = Some(Relay::new(options, keys).await);
+    }
+
+    /// Streams that the relay carries now.
+    #[must_use]
+    pub fn relayed(&self) -> usize {
+        self.relay.as_ref().map_or(0, Relay::active)
     }
 
     /// The topic of a name.
@@ -158,7 +189,9 @@ impl World {
         let dht_options = self.dht_options(host);
         let seed = Some(self.rng.random());
         let peer = &mut self.peers[index];
-        let options = SwarmOptions { key_pair: Some(peer.keys.clone()), dht_options, seed, ..SwarmOptions::default() };
+        let relay_through = self.relay.as_ref().map(|relay| RelayThrough::Keys(vec![relay.key]));
+        let key_pair = Some(peer.keys.clone());
+        let options = SwarmOptions { key_pair, relay_through, dht_options, seed, ..SwarmOptions::default() };
         let swarm = Swarm::new(options).await.expect("a free port");
         for topic in &peer.topics {
             drop(swarm.join(*topic, JoinOptions::default()));
@@ -183,6 +216,22 @@ impl World {
         }
     }
 
+    /// Has a peer rest, as a machine does that is put to sleep and says so.
+    pub async fn suspend(&mut self, index: usize) {
+        if let Some(running) = &mut self.peers[index].running {
+            running.rests = true;
+            running.swarm.suspend().await;
+        }
+    }
+
+    /// Wakes a peer that rests.
+    pub async fn resume(&mut self, index: usize) {
+        if let Some(running) = &mut self.peers[index].running {
+            running.rests = false;
+            running.swarm.resume().await;
+        }
+    }
+
     /// Whether the two are connected, and have heard from each other.
     #[must_use]
     pub fn is_connected(&self, one: usize, other: usize) -> bool {
@@ -202,9 +251,9 @@ impl World {
 
     fn should_meet(&self, (one, other): (usize, usize)) -> bool {
         let (one, other) = (&self.peers[one], &self.peers[other]);
-        one.running.is_some()
-            && other.running.is_some()
-            && one.place.can_connect(other.place)
+        one.is_awake()
+            && other.is_awake()
+            && (one.place.can_connect(other.place) || self.relay.is_some())
             && one.topics.iter().any(|topic| other.topics.contains(topic))
     }
 
@@ -213,28 +262,26 @@ impl World {
     /// # Errors
     /// What is still missing when `bound` has passed.
     pub async fn until_connected(&self, bound: Duration) -> Result<Duration, Vec<Missing>> {
-        self.until_only(bound, |_| false).await
+        self.until_only(bound, |_| false).await.map(|met| met.took)
     }
 
     /// The same, where some pairs need not connect.
     ///
     /// # Errors
     /// What is still missing when `bound` has passed.
-    pub async fn until_only(
-        &self,
-        bound: Duration,
-        excused: impl Fn(&Missing) -> bool,
-    ) -> Result<Duration, Vec<Missing>> {
+    pub async fn until_only(&self, bound: Duration, excused: impl Fn(&Missing) -> bool) -> Result<Met, Vec<Missing>> {
         let begun = Instant::now();
+        let mut last = None;
         loop {
             let mut missing = self.missing();
             missing.retain(|missing| !excused(missing));
             if missing.is_empty() {
-                return Ok(begun.elapsed());
+                return Ok(Met { took: begun.elapsed(), last });
             }
             if begun.elapsed() >= bound {
                 return Err(missing);
             }
+            last = missing.first().copied();
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
@@ -264,6 +311,9 @@ impl World {
             dht.destroy().await;
         }
         self.peers.clear();
+        if let Some(relay) = self.relay.take() {
+            relay.end().await;
+        }
         tokio::time::sleep(AFTERLIFE).await;
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }

@@ -26,6 +26,16 @@ fn a_partition_heals() {
 }
 
 #[test]
+fn with_a_relay_everybody_meets_at_once() {
+    holds(Scenario::Relays, 1..3, 28, 0.0);
+}
+
+#[test]
+fn peers_that_rest_come_back() {
+    holds(Scenario::Rest, 1..2, 20, 0.0);
+}
+
+#[test]
 fn a_quarter_of_a_day_leaves_nothing_behind() {
     holds(Scenario::Days, 1..2, 12, 0.25);
 }

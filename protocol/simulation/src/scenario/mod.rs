@@ -14,6 +14,8 @@ mod churn;
 mod days;
 mod meet;
 mod partition;
+mod relays;
+mod rest;
 
 /// How long pairs that share a topic may take to connect, where neither side has to guess ports: two lookups, three attempts.
 pub const MEET_BOUND: Duration = Duration::from_secs(60);
@@ -38,13 +40,17 @@ pub enum Scenario {
     Churn,
     /// The internet is parted for a while, and heals.
     Partition,
+    /// Everybody knows a blind relay, and all meet at once.
+    Relays,
+    /// Peers rest and come back.
+    Rest,
     /// Days pass, and nothing grows.
     Days,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 4] = [Self::Meet, Self::Churn, Self::Partition, Self::Days];
+    pub const ALL: [Scenario; 6] = [Self::Meet, Self::Churn, Self::Partition, Self::Relays, Self::Rest, Self::Days];
 
     /// Its name on a command line.
     #[must_use]
@@ -53,6 +59,8 @@ impl Scenario {
             Self::Meet => "meet",
             Self::Churn => "churn",
             Self::Partition => "partition",
+            Self::Relays => "relays",
+            Self::Rest => "rest",
             Self::Days => "days",
         }
     }
@@ -110,12 +118,17 @@ pub fn run(plan: Plan) -> Result<Report, Failure> {
         let begun = Instant::now();
         let dht_nodes = u16::try_from((plan.nodes / 4).max(6)).unwrap_or(u16::MAX);
         let mut world = World::new(plan.seed, WorldOptions { dht_nodes, ..WorldOptions::default() }).await;
+        if plan.scenario == Scenario::Relays {
+            world.add_relay().await;
+        }
         populate(&mut world, plan.nodes.saturating_sub(dht_nodes.into())).await;
         let mut lines = Vec::new();
         let told = match plan.scenario {
             Scenario::Meet => meet::tell(&mut world, &mut lines).await,
             Scenario::Churn => churn::tell(&mut world, &mut lines).await,
             Scenario::Partition => partition::tell(&mut world, &mut lines).await,
+            Scenario::Relays => relays::tell(&mut world, &mut lines).await,
+            Scenario::Rest => rest::tell(&mut world, &mut lines).await,
             Scenario::Days => days::tell(&mut world, plan.days, &mut lines).await,
         };
         let report = Report { passed: begun.elapsed(), datagrams: world.datagrams(), lines };
@@ -151,9 +164,10 @@ async fn gather(world: &World, bound: Duration, lines: &mut Vec<String>) -> Resu
     let sure = world.until_only(bound, |missing| missing.places.0.needs_luck(missing.places.1)).await;
     let sure = sure.map_err(|missing| not_connected(&missing, bound))?;
     let lucky = world.until_connected(LUCKY_BOUND).await.map_err(|missing| not_connected(&missing, LUCKY_BOUND))?;
+    let last = sure.last.map_or(String::new(), |last| format!(", {last} last"));
     lines.push(format!(
-        "all met within {:.1} s, those that guess ports {:.0} s later",
-        sure.as_secs_f64(),
+        "all met within {:.1} s{last}; those that guess ports {:.0} s later",
+        sure.took.as_secs_f64(),
         lucky.as_secs_f64()
     ));
     Ok(())
