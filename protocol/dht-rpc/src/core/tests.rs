@@ -138,6 +138,23 @@ fn a_machine_that_slept_starts_over() {
 }
 
 #[test]
+fn a_node_may_be_resumed_at_every_tick() {
+    for ticks in 0..8 {
+        let mut world = World::new(3);
+        world.hear(addr(0, 1));
+        world.wait(5 * ticks);
+        world.core.suspend(world.now);
+        world.core.resume(world.now);
+        world.core.take_output();
+        let begun = |world: &mut World| !world.requests().is_empty();
+        world.wait(9);
+        assert!(!begun(&mut world), "{ticks} ticks: too early");
+        world.wait(1);
+        assert!(begun(&mut world), "{ticks} ticks: pings begin two ticks later");
+    }
+}
+
+#[test]
 fn a_node_that_was_stable_asks_to_become_persistent() {
     let mut world = World::new(4);
     world.core.nat.add(own_addr());

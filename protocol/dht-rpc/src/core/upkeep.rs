@@ -269,7 +269,7 @@ impl Core {
     fn wake_up(&mut self) {
         // Everything known is old, and pings begin two ticks from now.
         self.tick += 2 * OLD_NODE;
-        self.tick += 8 - (self.tick & 7) - 2;
+        self.tick = (self.tick | 7) - 1;
         self.stable_ticks = MORE_STABLE_TICKS;
         self.refresh_ticks = 1;
         self.checked_host = None;
