@@ -116,6 +116,41 @@ describe('import', { concurrency: 1 }, () => {
     })
   }
 
+  const killed = 'import: killed again and again'
+  test(killed, { skip: !wanted(killed) && 'not asked for' }, async () => {
+    const folder = place()
+    const [from, to] = [path.join(folder, 'from'), path.join(folder, 'to')]
+    const expected = make('latest', from, 'tables', '5000')
+    const before = filesOf(from)
+    const began = performance.now()
+    compare(expected, imported(from, path.join(folder, 'other')))
+    const took = performance.now() - began
+    const kills = 40
+    let ended = 0
+    for (let kill = 0; kill < kills; kill++) {
+      const child = spawn(IMPORT, [from, to], { stdio: 'ignore' })
+      const exit = once(child, 'exit')
+      await new Promise((resolve) => setTimeout(resolve, took * kill / kills))
+      child.kill('SIGKILL')
+      const [code, signal] = await exit
+      ended += signal === 'SIGKILL'
+      // There is a whole store, or none.
+      if (!fs.existsSync(to)) {
+        assert.notEqual(code, 0)
+        continue
+      }
+      const again = run(from, to)
+      assert.notEqual(again.status, 0)
+      assert.match(again.stderr, /TargetExists/)
+      const check = spawnSync(IMPORT, ['--check', to], { encoding: 'utf8' })
+      assert.equal(check.status, 0, check.stderr)
+      fs.rmSync(to, { recursive: true })
+    }
+    assert.ok(ended > kills / 2, `${ended} of ${kills} were killed before they ended`)
+    compare(expected, imported(from, to))
+    assert.deepEqual(filesOf(from), before)
+  })
+
   const name = 'import: a core of many blocks'
   test(name, { skip: !(FULL && wanted(name)) && 'with --full' }, () => {
     const folder = place()

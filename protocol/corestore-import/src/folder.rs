@@ -87,14 +87,19 @@ pub fn import_folder(
     let partial = to.with_file_name(partial_name);
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(at(parent))?;
-    if Store::exists(&partial) {
-        if let Err(hypercore::Error::InUse) = Store::open(&partial, Durability::System) {
-            return Err(ImportError::TargetInUse(partial));
-        }
+    if Store::exists(&partial)
+        && let Err(hypercore::Error::InUse) = Store::open(&partial, Durability::System)
+    {
+        return Err(ImportError::TargetInUse(partial));
+    }
+    if partial.symlink_metadata().is_ok_and(|there| there.is_dir()) && Store::is_remnant(&partial)? {
         // Of an import that was ended in the middle. What is no store is somebody's.
         fs::remove_dir_all(&partial).map_err(at(&partial))?;
     }
-    fs::create_dir(&partial).map_err(at(&partial))?;
+    fs::create_dir(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ImportError::TargetExists(partial.clone()),
+        _ => at(&partial)(error),
+    })?;
     let done = fill(&source, &partial, each).and_then(|reports| {
         if to.symlink_metadata().is_ok() {
             return Err(ImportError::TargetExists(to.to_owned()));

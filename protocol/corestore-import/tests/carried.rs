@@ -18,7 +18,7 @@ fn hash(text: &serde_json::Value) -> [u8; 32] {
 
 #[test]
 fn every_core_is_what_it_was() {
-    for kind in KINDS {
+    for kind in KINDS.into_iter().chain(["autobase"]) {
         let recorded = Recorded::new(kind);
         let (store, report) = imported(&recorded.entries);
         assert_eq!(store.primary_key().map(|key| hex(&key)).as_deref(), recorded.about["primaryKey"].as_str());
@@ -122,6 +122,23 @@ fn a_draft_is_carried() {
         assert_eq!(&block(&core, 10)[..], b"drafted 10 ");
         assert_eq!(block(&draft, 3), block(&core, 3));
     }
+}
+
+/// What is signed of the view, and what the Autobase has made of later messages and nobody signed yet.
+#[test]
+fn the_view_of_an_autobase_is_carried() {
+    let recorded = Recorded::new("autobase");
+    let (store, report) = imported(&recorded.entries);
+    assert!(report.is_exact(), "{:?}", report.problems);
+    let about = recorded.core("view");
+    assert_eq!(report_of(&report, about).drafts, 1);
+    let core = store.get(&key(about)).expect("readable");
+    let draft = core.draft("batch", DraftOptions::default()).expect("opened");
+    assert_eq!((draft.length(), draft.signed_length()), (17, 15));
+    let block = |index| draft.get(index).expect("readable").expect("is there");
+    let view: Vec<serde_json::Value> =
+        (0..draft.length()).map(|index| serde_json::from_slice(&block(index)).expect("JSON")).collect();
+    assert_eq!(serde_json::Value::from(view), about["view"]);
 }
 
 #[test]

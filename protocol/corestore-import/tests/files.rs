@@ -121,8 +121,35 @@ fn what_an_import_left_that_was_ended_is_replaced() {
     fs::create_dir(&partial).expect("made");
     fs::write(partial.join("letter"), "dear").expect("written");
     let refused = import_folder(&source, &target, &mut |_| ()).expect_err("not ours");
-    assert!(matches!(refused, ImportError::Io { .. }), "{refused}");
+    assert!(matches!(&refused, ImportError::TargetExists(path) if *path == partial), "{refused}");
     assert_eq!(files_of(&partial), ["letter"]);
+}
+
+/// Whatever of its files were there when it was killed: before there was a store, within it, or while its remains were removed.
+#[test]
+fn what_an_import_left_that_was_killed_is_replaced() {
+    let (place, _) = copied();
+    let source = place.path().join("source");
+    let whole = place.path().join("whole");
+    import_folder(&source, &whole, &mut |_| ()).expect("imported");
+    let files = files_of(&whole);
+    assert!(files.len() > 1, "{files:?}");
+    let parts = (0..=files.len()).flat_map(|end| [files[..end].to_vec(), files[end..].to_vec()]);
+    for (number, mut part) in parts.enumerate() {
+        let (target, partial) = (place.path().join(number.to_string()), place.path().join(format!("{number}.partial")));
+        fs::create_dir(&partial).expect("made");
+        for name in &part {
+            fs::copy(whole.join(name), partial.join(name)).expect("copied");
+        }
+        if part.is_empty() && number > 0 {
+            part.push("cores.redb.new".into());
+            fs::write(partial.join("cores.redb.new"), "half").expect("written");
+        }
+        let imported = import_folder(&source, &target, &mut |_| ());
+        let (report, check) = imported.unwrap_or_else(|error| panic!("after {part:?}: {error}"));
+        assert!(report.is_exact() && check.is_whole());
+        assert!(!partial.exists());
+    }
 }
 
 #[test]

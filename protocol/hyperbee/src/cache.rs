@@ -1,6 +1,7 @@
 //! Decoded blocks.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -23,12 +24,14 @@ pub(crate) struct Block {
     pub(crate) value: Option<Bytes>,
     index: Bytes,
     levels: OnceLock<Box<[Level]>>,
+    /// Whether the cache knows that its index is decoded.
+    counted: AtomicBool,
 }
 
 impl Block {
     pub(crate) fn decode(bytes: &Bytes, seq: u64) -> Result<Self, Error> {
         let Node { index, key, value } = Node::decode(bytes, seq)?;
-        Ok(Self { seq, key, value, index, levels: OnceLock::new() })
+        Ok(Self { seq, key, value, index, levels: OnceLock::new(), counted: AtomicBool::new(false) })
     }
 
     pub(crate) fn levels(&self) -> Result<&[Level], Error> {
@@ -50,8 +53,13 @@ impl Block {
     }
 
     fn bytes(&self) -> usize {
-        // The decoded index takes a few times what its bytes take.
-        128 + self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + 8 * self.index.len()
+        let decoded = if self.counted.load(Ordering::Relaxed) { self.decoded_bytes() } else { 0 };
+        128 + self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + self.index.len() + decoded
+    }
+
+    /// What the decoded index takes at most, beside its bytes.
+    fn decoded_bytes(&self) -> usize {
+        8 * self.index.len()
     }
 }
 
@@ -93,15 +101,66 @@ impl Cache {
         }
         generations.add(block);
     }
+
+    /// Counts the index of a block that was just decoded: of most blocks only the key is looked at.
+    pub(crate) fn decoded(&self, block: &Block) {
+        if !block.counted.swap(true, Ordering::Relaxed) {
+            let mut generations = self.generations.lock();
+            generations.young_bytes += block.decoded_bytes();
+            generations.turn();
+        }
+    }
 }
 
 impl Generations {
     fn add(&mut self, block: Arc<Block>) {
         self.young_bytes += block.bytes();
         self.young.insert(block.seq, block);
+        self.turn();
+    }
+
+    fn turn(&mut self) {
         if self.young.len() >= MAX_CACHED_BLOCKS / 2 || self.young_bytes >= MAX_CACHED_BYTES / 2 {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many blocks of a kilobyte as are kept when `decoded` of them are looked into.
+    fn kept(decoded: bool) -> usize {
+        let cache = Cache::default();
+        let block = |seq| Block {
+            seq,
+            key: Bytes::from_static(b"key"),
+            value: None,
+            index: Bytes::from(vec![0; 1024]),
+            levels: OnceLock::new(),
+            counted: AtomicBool::new(false),
+        };
+        let blocks = 2 * (MAX_CACHED_BYTES / 1024) as u64;
+        for seq in 0..blocks {
+            let block = Arc::new(block(seq));
+            cache.insert(0, block.clone());
+            if decoded {
+                cache.decoded(&block);
+                cache.decoded(&block);
+            }
+        }
+        let generations = cache.generations.lock();
+        let bytes = |blocks: &HashMap<u64, Arc<Block>>| blocks.values().map(|block| block.bytes()).sum::<usize>();
+        assert!(bytes(&generations.young) + bytes(&generations.old) <= MAX_CACHED_BYTES);
+        generations.young.len() + generations.old.len()
+    }
+
+    #[test]
+    fn what_is_decoded_counts_and_what_is_not_does_not() {
+        let (keys, indexes) = (kept(false), kept(true));
+        assert!(indexes * 1024 * 9 <= MAX_CACHED_BYTES, "{indexes} blocks with their indexes");
+        assert!(keys > 6 * indexes, "{keys} blocks for their keys, {indexes} with their indexes");
     }
 }

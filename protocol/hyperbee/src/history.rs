@@ -72,6 +72,9 @@ impl<L: Log> History<L> {
             }
             let block = self.bee.reader().block(seq).await?;
             let is_deletion = block.is_deletion()?;
+            if block.value.is_none() {
+                self.bee.cache().decoded(&block);
+            }
             if self.reverse {
                 self.end -= 1;
             } else {

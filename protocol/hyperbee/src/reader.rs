@@ -69,7 +69,9 @@ impl<L: Log> Reader<'_, L> {
 
     pub(crate) async fn stored(&self, seq: u64, offset: u64) -> Result<View, Error> {
         let block = self.block(seq).await?;
-        if !block.level(offset)?.looks_back {
+        let looks_back = block.level(offset)?.looks_back;
+        self.cache.decoded(&block);
+        if !looks_back {
             return Err(Error::InvalidBlock { seq, reason: "it points at what came after it" });
         }
         Ok(View::Stored { block, level: offset as usize })

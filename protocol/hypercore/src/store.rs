@@ -225,6 +225,15 @@ impl Store {
         Disk::exists(directory.as_ref())
     }
 
+    /// Whether everything in the directory is what a store leaves there, whole or not: what was to become a store, or was being
+    /// removed, when a process was killed. So is an empty directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn is_remnant(directory: impl AsRef<Path>) -> Result<bool, Error> {
+        Ok(Disk::is_remnant(directory.as_ref())?)
+    }
+
     /// The store in the directory, which is made if there is none.
     ///
     /// # Errors

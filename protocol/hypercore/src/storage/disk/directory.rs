@@ -35,6 +35,24 @@ impl Kind {
     }
 }
 
+/// Whether everything in a folder is what a store leaves there, whole or not.
+pub(super) fn is_of_store(folder: &Path) -> io::Result<bool> {
+    let numbered = |name: &str, kind: Kind| {
+        let number = name.strip_prefix(kind.prefix());
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    for entry in std::fs::read_dir(folder)? {
+        let (name, is_file) = entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?.is_file())))?;
+        let is_ours = name.to_str().is_some_and(|name| {
+            [DATABASE, NEW_DATABASE].contains(&name) || numbered(name, Kind::Log) || numbered(name, Kind::Large)
+        });
+        if !is_ours || !is_file {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Where the files of a store are: a folder, or one of a test that fails on purpose.
 pub(crate) trait Directory: Send + Sync {
     fn database(&self) -> Result<Database, Error>;

@@ -137,6 +137,11 @@ impl Disk {
         path.join(directory::DATABASE).is_file()
     }
 
+    /// Whether everything in the directory at `path` is what a store leaves there, whole or not.
+    pub(crate) fn is_remnant(path: &Path) -> std::io::Result<bool> {
+        directory::is_of_store(path)
+    }
+
     pub(crate) fn on(directory: Box<dyn Directory>, max_memory: usize, max_file: u64) -> Result<Self, Error> {
         let database = directory.database()?;
         let (below, older, reader) = (tree::logs_below(&database)?, tree::view(&database)?, Reader::new());
