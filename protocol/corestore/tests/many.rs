@@ -1,25 +1,14 @@
 //! Thousands of cores in one store and over one connection.
 
+#[path = "../../hypercore/tests/common/mod.rs"]
+mod common;
+
+use common::connect;
 use corestore::Corestore;
-use crypto::KeyPair;
 use hypercore::replication::{LINGER, Replicated};
 use hypercore::{Durability, Error, Hash, Store};
-use protomux::{Mux, MuxOptions};
-use secret_stream::{IoTransport, Options, SecretStream};
 
 const CORES: usize = 2_000;
-
-async fn connect(a: &Corestore, b: &Corestore) -> (Mux, Mux) {
-    let (left, right) = tokio::io::duplex(1 << 16);
-    let (left, right) = tokio::try_join!(
-        SecretStream::connect(IoTransport::new(left), KeyPair::generate(), Options::default()),
-        SecretStream::accept(IoTransport::new(right), KeyPair::generate(), Options::default()),
-    )
-    .expect("a connection");
-    let left = Mux::prepared(left, MuxOptions::default(), |mux| a.replicate(mux));
-    let right = Mux::prepared(right, MuxOptions::default(), |mux| b.replicate(mux));
-    (left, right)
-}
 
 /// A block in each of so many cores; their keys.
 fn fill(store: &Corestore) -> Result<Vec<Hash>, Error> {
@@ -39,7 +28,7 @@ fn open_cores(stores: [&Corestore; 2]) -> [usize; 2] {
 async fn thousands_of_cores_share_a_connection_and_its_task_and_close_when_idle() -> Result<(), Error> {
     let (a, b) = (Corestore::new(Store::memory())?, Corestore::new(Store::memory())?);
     let keys = fill(&a)?;
-    let muxes = connect(&a, &b).await;
+    let muxes = connect(a.replication(), b.replication()).await;
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     // Each end of the connection may yet get a task for its clocks; a core gets none.
     let most = tasks() + 2;

@@ -1,25 +1,13 @@
 //! Cores replicated between peers of one process.
 
+mod common;
+
 use std::time::Duration;
 
-use crypto::KeyPair;
+use common::connect;
 use futures_util::FutureExt;
 use hypercore::replication::{DownloadRange, Replicated, Replication};
 use hypercore::{Hypercore, NodeRequest, Request, Seek, Store};
-use protomux::{Mux, MuxOptions};
-use secret_stream::{IoTransport, Options, SecretStream};
-
-async fn connect(a: &Replication, b: &Replication) -> (Mux, Mux) {
-    let (left, right) = tokio::io::duplex(1 << 16);
-    let (left, right) = tokio::try_join!(
-        SecretStream::connect(IoTransport::new(left), KeyPair::generate(), Options::default()),
-        SecretStream::accept(IoTransport::new(right), KeyPair::generate(), Options::default()),
-    )
-    .expect("a connection");
-    let left = Mux::prepared(left, MuxOptions::default(), |mux| a.replicate(mux));
-    let right = Mux::prepared(right, MuxOptions::default(), |mux| b.replicate(mux));
-    (left, right)
-}
 
 fn block(index: u64) -> Vec<u8> {
     format!("block {index} {}", "x".repeat((index % 50) as usize)).into_bytes()

@@ -5,8 +5,11 @@
 //! transaction, and removes the log. After a crash the log is read again up to the first record that is not whole. So a write
 //! costs one append to a file (and one for each large value), a synchronisation one or two `fdatasync`, and opening reads a log of
 //! limited length.
+//!
+//! This module opens the store and reads it; [`writer`] writes, and [`checkpoint`] is the thread.
 
 mod cache;
+mod checkpoint;
 mod directory;
 mod large;
 mod log;
@@ -14,6 +17,7 @@ mod memtable;
 mod merge;
 mod page;
 mod tree;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,14 +27,18 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use redb::Database;
 
-pub(crate) use directory::{DataFile, Directory, Folder, Kind};
+#[cfg(test)]
+pub(crate) use directory::DataFile;
+pub(crate) use directory::{Directory, Folder, Kind};
 pub(crate) use tree::initialise;
 
-use super::{Backend, Batch, Key};
+use super::{Backend, Batch};
 use crate::Error;
-use large::{Current, MAX_INLINE, Place, Reader};
+use checkpoint::{Checkpoint, Due};
+use large::{Current, Place, Reader};
 use memtable::MemTable;
 use tree::View;
+use writer::Writer;
 
 /// How many bytes are kept in memory, and in the log, before they go to the B-tree.
 const MAX_MEMORY: usize = 8 << 20;
@@ -40,15 +48,6 @@ const LARGE_SHARE: u64 = 8;
 
 /// How many bytes a file of large values gets before another one is begun.
 const MAX_FILE: u64 = 256 << 20;
-
-/// How many bytes of records wait for others to be written together with them.
-const MAX_PENDING: usize = 256 << 10;
-
-/// How many values are moved out of a file that is mostly dead while others wait to write.
-const MOVED_AT_ONCE: usize = 16;
-
-/// How many bytes of them, unless one is larger.
-const MOVED_BYTES: u64 = 4 << 20;
 
 /// A value, or where it is.
 #[derive(Debug, Clone)]
@@ -72,30 +71,6 @@ struct Tables {
     older: View,
 }
 
-struct Writer {
-    log: Arc<dyn DataFile>,
-    number: u64,
-    /// Where the last record of the log ends.
-    length: u64,
-    /// Records that are to be written to the log.
-    pending: Vec<u8>,
-    /// Why nothing more can be written until the store is opened again.
-    failed: Option<Error>,
-    large: Option<Current>,
-    next_large: u64,
-    /// What came to files of large values since the log was begun.
-    large_bytes: u64,
-}
-
-/// What is to be brought into the B-tree.
-#[derive(Clone, Copy)]
-struct Due {
-    /// The logs with lower numbers.
-    logs: u64,
-    /// Files of large values with lower numbers get no more values: all that are live in them are known then.
-    files: u64,
-}
-
 struct Shared {
     tables: RwLock<Tables>,
     directory: Box<dyn Directory>,
@@ -106,13 +81,6 @@ struct Shared {
     wake: Condvar,
     max_memory: usize,
     max_file: u64,
-}
-
-#[derive(Default)]
-struct Checkpoint {
-    due: Option<Due>,
-    failed: Option<Error>,
-    closing: bool,
 }
 
 /// A store in a directory.
@@ -276,181 +244,6 @@ impl Drop for Disk {
 }
 
 impl Shared {
-    fn run(&self) {
-        loop {
-            let mut checkpoint = self.checkpoint.lock();
-            while checkpoint.due.is_none() && !checkpoint.closing {
-                self.wake.wait(&mut checkpoint);
-            }
-            let Some(due) = checkpoint.due else { return };
-            drop(checkpoint);
-            let result = self.bring_in(due);
-            let mut checkpoint = self.checkpoint.lock();
-            checkpoint.due = None;
-            let result = match (result, checkpoint.closing) {
-                (Ok(()), false) => {
-                    self.wake.notify_all();
-                    drop(checkpoint);
-                    let moved = self.move_out(due);
-                    checkpoint = self.checkpoint.lock();
-                    moved
-                }
-                (result, _) => result,
-            };
-            if let Err(error) = result {
-                tracing::error!(%error, "the log cannot be brought into the store");
-                checkpoint.failed = Some(error);
-                self.wake.notify_all();
-                return;
-            }
-            self.wake.notify_all();
-        }
-    }
-
-    /// Writes what is frozen to the B-tree, and removes the files that are of no more use.
-    fn bring_in(&self, due: Due) -> Result<(), Error> {
-        let Some(frozen) = self.tables.read().frozen.clone() else { return Ok(()) };
-        tree::bring_in(&self.database, &frozen, due.logs)?;
-        let older = tree::view(&self.database)?;
-        let mut tables = self.tables.write();
-        let old = (tables.frozen.take(), std::mem::replace(&mut tables.older, older));
-        drop(tables);
-        drop(old);
-        for number in self.directory.list(Kind::Log)?.into_iter().filter(|&number| number < due.logs) {
-            self.directory.remove(Kind::Log, number)?;
-        }
-        let live = tree::live(&self.database)?;
-        for number in self.directory.list(Kind::Large)? {
-            if number < due.files && !live.contains_key(&number) {
-                self.reader.forget(number);
-                self.directory.remove(Kind::Large, number)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes files of large values that a crash has left without any that is live.
-    fn remove_unused(&self, files: &[u64]) -> Result<(), Error> {
-        let mut live = tree::live(&self.database)?;
-        for place in self.tables.read().active.values().filter_map(Stored::place) {
-            live.entry(place.file).or_default();
-        }
-        for &number in files.iter().filter(|&number| !live.contains_key(number)) {
-            self.reader.forget(number);
-            self.directory.remove(Kind::Large, number)?;
-        }
-        Ok(())
-    }
-
-    /// Writes the live values of a file again of which most are dead, so that it can go the next time.
-    fn move_out(&self, due: Due) -> Result<(), Error> {
-        for (number, live) in tree::live(&self.database)? {
-            if number >= due.files || 2 * live >= large::file_length(&self.reader, &*self.directory, number)? {
-                continue;
-            }
-            let entries = self.reader.entries(&*self.directory, number)?;
-            let mut rest = &entries[..];
-            while !rest.is_empty() {
-                let mut bytes = 0;
-                let mut fits = |place: &Place| {
-                    bytes += u64::from(place.length);
-                    bytes <= MOVED_BYTES || bytes == u64::from(place.length)
-                };
-                let count =
-                    rest.iter().take(MOVED_AT_ONCE).map(|(_, place)| place).take_while(|place| fits(place)).count();
-                let (some, after) = rest.split_at(count);
-                self.write_again(some)?;
-                rest = after;
-            }
-            return Ok(());
-        }
-        Ok(())
-    }
-
-    /// Writes those of the large values again that are live.
-    fn write_again(&self, some: &[(Key, Place)]) -> Result<(), Error> {
-        let is_live = |key: &Key, place: &Place| -> Result<bool, Error> {
-            let now = self.look(key)?.as_ref().and_then(Stored::place).map(|now| (now.file, now.at));
-            Ok(now == Some((place.file, place.at)))
-        };
-        let mut live = Vec::new();
-        for (key, place) in some {
-            if is_live(key, place)? {
-                live.push((key, place, self.reader.read(&*self.directory, place)?));
-            }
-        }
-        // Writers wait for what is written again, not for what is read.
-        let mut writer = self.writer.lock();
-        let mut batch = Batch::new();
-        for (key, place, value) in live {
-            if is_live(key, place)? {
-                batch.insert(key.clone(), Some(value));
-            }
-        }
-        self.append(&mut writer, batch, true)
-    }
-
-    /// Writes at the end of the log; `now`, or together with what comes next.
-    fn append(&self, writer: &mut Writer, batch: Batch, now: bool) -> Result<(), Error> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let mut changes = Vec::with_capacity(batch.len());
-        for (key, value) in batch {
-            let change = match value {
-                Some(value) if value.len() > MAX_INLINE && page::is_packed(&key) => {
-                    writer.large_bytes += value.len() as u64;
-                    let place = self.current(writer)?.append(&key, &value);
-                    // What a full disk took of it stays behind; the next value goes to another file.
-                    writer.large = writer.large.take().filter(|_| place.is_ok());
-                    Some(Stored::Large(place?))
-                }
-                value => value.map(Stored::Inline),
-            };
-            changes.push((key, change));
-        }
-        let record = log::record(writer.number, &changes)?;
-        let others = !writer.pending.is_empty();
-        if others {
-            writer.pending.extend_from_slice(&record);
-        } else {
-            writer.pending = record;
-        }
-        if now || writer.pending.len() > MAX_PENDING {
-            self.write_pending(writer, others)?;
-        }
-        self.tables.write().active.extend(changes);
-        Ok(())
-    }
-
-    /// Writes what waits for it to the log. `seen` is whether readers have seen some of it.
-    fn write_pending(&self, writer: &mut Writer, seen: bool) -> Result<(), Error> {
-        let records = std::mem::take(&mut writer.pending);
-        if records.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = writer.log.append(&records, &[]) {
-            // What a full disk took of it would hide all that comes behind it.
-            writer.noting(self.directory.cut(Kind::Log, writer.number, writer.length).map_err(Error::from))?;
-            let error = Error::from(error);
-            return if seen { writer.noting(Err(error)) } else { Err(error) };
-        }
-        writer.length += records.len() as u64;
-        Ok(())
-    }
-
-    fn current<'a>(&self, writer: &'a mut Writer) -> Result<&'a mut Current, Error> {
-        let current = match writer.large.take() {
-            Some(current) => current,
-            None => {
-                let number = writer.next_large;
-                writer.next_large += 1;
-                Current::create(&*self.directory, number)?
-            }
-        };
-        Ok(writer.large.insert(current))
-    }
-
     /// The value of a key, or where it is.
     fn look(&self, key: &[u8]) -> Result<Change, Error> {
         let tables = self.tables.read();
@@ -478,21 +271,6 @@ impl Shared {
             }
         }
         Err(damaged("a file of blocks is missing, or too short"))
-    }
-}
-
-impl Writer {
-    /// Whether anything more can be written.
-    fn usable(&self) -> Result<(), Error> {
-        self.failed.clone().map_or(Ok(()), Err)
-    }
-
-    /// Notes an error after which nobody knows what is on the disk: a second `fdatasync` may succeed though the first lost something.
-    fn noting(&mut self, result: Result<(), Error>) -> Result<(), Error> {
-        if let Err(error) = &result {
-            self.failed.get_or_insert_with(|| error.clone());
-        }
-        result
     }
 }
 
