@@ -35,6 +35,10 @@ const FIND_TRIES: u32 = 3;
 /// How long the nodes that are known to forward to the peer are tried alone, before others are searched beside.
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// How long those nodes have when the search has ended and nobody else is left: as long as JavaScript asks them. Often one of them is
+/// the peer itself, which took its announcement back and went.
+const KNOWN_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long an address in our own network is tried alone, before a hole is punched beside.
 const LAN_HEAD_START: Duration = Duration::from_millis(200);
 
@@ -249,6 +253,7 @@ async fn find_and_shake(
     let mut known = Attempts::new(known);
     let mut found = Attempts::new(Vec::new());
     let mut head_start = pin!(tokio::time::sleep(HEAD_START));
+    let mut patience = pin!(tokio::time::sleep(KNOWN_PATIENCE));
     let mut tried = Vec::new();
     let mut query: Option<Query> = None;
     let mut searched = false;
@@ -282,6 +287,7 @@ async fn find_and_shake(
                 query = Some(search(dht, target));
                 None
             }
+            () = &mut patience, if searched && found.running.is_empty() => break,
         };
         if let Some(answer) = answer
             && let Some(agreed) = agree(&handshake, target, answer)?

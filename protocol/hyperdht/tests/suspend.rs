@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{World, listen, start, talk};
 use hyperdht::{ConnectError, ConnectOptions, DhtOptions, ServerOptions};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(46, 1, 1, 2);
@@ -25,8 +25,11 @@ async fn a_server_that_rests_is_not_found_and_keeps_its_port_and_key() {
     assert_eq!((here.rpc().udx().gauges().sockets, here.local_addr()), (0, None));
     // The other side is told.
     assert!(!matches!(timeout(Duration::from_secs(1), far.recv()).await.expect("at once"), Ok(Some(_))));
+    // The client remembers the server's own address among those that forwarded to it, and does not wait for it for long.
+    let begun = Instant::now();
     let sought = there.connect(key, ConnectOptions::default()).await;
     assert!(matches!(sought, Err(ConnectError::PeerNotFound)), "{sought:?}");
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
     let refused = here.connect(key, ConnectOptions::default()).await;
     assert!(matches!(refused, Err(ConnectError::Suspended)), "{refused:?}");
 
