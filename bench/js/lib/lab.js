@@ -64,6 +64,21 @@ function cpuOf (...pids) {
   }, 0)
 }
 
+/**
+ * CPU seconds of a process over `seconds` from now. On Linux to the nanosecond, as the scheduler counts them for each thread: ticks of 10 ms
+ * miss work that timers begin, as those ticks are begun themselves. A thread that ends meanwhile is not counted.
+ */
+async function cpuDuring (pid, seconds) {
+  const threads = () => {
+    if (process.platform !== 'linux') return [['all', cpuOf(pid)]]
+    return fs.readdirSync('/proc/' + pid + '/task').map((thread) =>
+      [thread, Number(fs.readFileSync('/proc/' + pid + '/task/' + thread + '/schedstat', 'utf8').split(' ')[0]) / 1e9])
+  }
+  const before = new Map(threads())
+  await pause(seconds * 1000)
+  return threads().reduce((sum, [thread, ran]) => sum + ran - (before.get(thread) || 0), 0)
+}
+
 // Goals: a text, and whether it is met by our median and the best of the others.
 const atMost = (limit) => ({ text: '≤ ' + limit, met: (ours) => ours <= limit })
 const atLeast = (limit) => ({ text: '≥ ' + limit.toLocaleString('en'), met: (ours) => ours >= limit })
@@ -74,6 +89,6 @@ const noLess = { text: 'no less', met: (ours, theirs) => ours >= theirs }
 const noMore = { text: 'no more', met: (ours, theirs) => ours <= theirs }
 
 module.exports = {
-  MB, Process, workerCommand, worker, withWorkers, bootstrap, end, pause, median, percentile, residentOf, cpuOf,
+  MB, Process, workerCommand, worker, withWorkers, bootstrap, end, pause, median, percentile, residentOf, cpuOf, cpuDuring,
   goals: { atMost, atLeast, times, oneOf, noSlower, noLess, noMore }
 }

@@ -1,5 +1,5 @@
 'use strict'
-const { bootstrap, cpuOf, goals, pause, residentOf, withWorkers } = require('../lib/lab')
+const { bootstrap, cpuDuring, goals, pause, residentOf, withWorkers } = require('../lib/lab')
 
 const EACH = 'memory for an idle connection, from 200 to 1,000'
 const CPU = 'CPU of a node without connections'
@@ -8,11 +8,7 @@ const MANY = '10,000 connections to one node, memory for each'
 const CPU_MANY = 'CPU of a node with 10,000 idle connections'
 
 /** CPU of a process that is left alone, in per cent of a core. */
-async function idleCpu (pid, seconds) {
-  const before = cpuOf(pid)
-  await pause(seconds * 1000)
-  return (cpuOf(pid) - before) / seconds * 100
-}
+const idleCpu = async (pid, seconds) => await cpuDuring(pid, seconds) / seconds * 100
 
 module.exports = {
   name: 'idle',
