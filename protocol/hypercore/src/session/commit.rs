@@ -34,6 +34,9 @@ pub struct CommitOptions {
 impl Hypercore {
     /// Takes blocks of `draft` into the core itself, with a signature over them.
     ///
+    /// They are in memory until they are written, all at once. A long draft can be committed in steps, of
+    /// [`CommitOptions::length`] blocks, each of which is signed.
+    ///
     /// # Errors
     /// [`Error::Conflict`] if the core has blocks that the draft does not have, or is longer than `length`;
     /// [`Error::InvalidSignature`]; [`Error::NotWritable`] without signature and key pair; when the disk fails.
