@@ -3,7 +3,7 @@
 //! One file in the peer's store, for its owner only (mode 0600 on Unix; on Windows the user's profile). What may be a secret is not
 //! kept: words of a mnemonic, a secret key or a signature, the bridge's token, and whatever begins with a space.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
@@ -118,7 +118,7 @@ impl History {
 fn keep_private(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
     Ok(())
 }
@@ -145,9 +145,9 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = || fs::metadata(&path).expect("is there").permissions().mode() & 0o777;
+            let mode = || std::fs::metadata(&path).expect("is there").permissions().mode() & 0o777;
             assert_eq!(mode(), 0o600);
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("own file");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("own file");
             History::open(Some(path.clone()), Vec::new()).keep("/exit");
             assert_eq!(mode(), 0o600);
         }
