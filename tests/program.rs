@@ -206,7 +206,7 @@ fn a_peer_serves_its_bridge_without_a_network() {
     let place = Place::new().with_key("peer");
     let mut peer = Running::start(place.program(&ALONE));
     let lines = peer.until("=================================");
-    assert_eq!(value(&lines, "Peer store: "), Path::new("stores/peer").display().to_string());
+    assert_eq!(value(&lines, "Peer store: "), Path::new("stores").join("peer").display().to_string());
     let address = value(&lines, "SC-Bridge: ws://").to_owned();
     let mut bridge = std::net::TcpStream::connect(address).expect("the bridge listens");
     std::io::Write::write_all(&mut bridge, b"GET / HTTP/1.1\r\n\r\n").expect("open");

@@ -84,6 +84,8 @@ pub fn info(config: &PeerConfig, public_key: &str, address: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::path::MAIN_SEPARATOR;
+
     use super::*;
     use crate::cli::args::Arguments;
 
@@ -114,8 +116,8 @@ mod tests {
             "====================INTERCOM ====================",
             "MSB network bootstrap: acbc3a4344d3a804101d40e53db1dda82b767646425af73599d4cd6577d69685",
             "MSB channel: 0000trac0network0msb0mainnet0000",
-            "MSB store: stores/mine-msb",
-            "Peer store: stores/mine",
+            &format!("MSB store: stores{MAIN_SEPARATOR}mine-msb"),
+            &format!("Peer store: stores{MAIN_SEPARATOR}mine"),
             "MSB DHT bootstrap nodes: 127.0.0.1:3",
             "Peer DHT bootstrap nodes: 127.0.0.1:1, 127.0.0.1:2",
             "Peer subnet bootstrap: null",
@@ -142,6 +144,8 @@ mod tests {
             r#""subnetBootstrap":null,"subnetChannel":"trac-peer-subnet","peerPubkey":"c9c2","peerTracAddress":"trac1x","#,
             r#""peerWriterKey":null,"sidechannelEntry":"0000intercom","sidechannelExtras":[]}"#,
         );
+        // JSON doubles the separator of Windows.
+        let expected = if cfg!(windows) { expected.replace("stores/", r"stores\\") } else { expected.into() };
         assert_eq!(info(&config, "c9c2", "trac1x").to_string(), expected);
     }
 }

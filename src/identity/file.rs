@@ -45,7 +45,11 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), IdentityError> 
 /// on Windows means the user's profile.
 fn persist(path: &Path, content: &[u8], replace: bool) -> io::Result<()> {
     let folder = folder_of(path);
-    fs::create_dir_all(folder)?;
+    // Windows says of a file that is in the way of a folder that it "already exists", which here is said of `path` alone.
+    fs::create_dir_all(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => io::Error::new(io::ErrorKind::NotADirectory, error),
+        _ => error,
+    })?;
     let mut file = tempfile::Builder::new().prefix(".keypair-").tempfile_in(folder)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
