@@ -28,6 +28,12 @@ const MAX_RELAY_ADDRESSES: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LinkId(pub(crate) u64);
 
+/// A connection that comes in so soon after ours has opened crossed it: the peer began before it knew of ours, and has lost nothing.
+///
+/// In JavaScript the newcomer wins as soon as something was said over ours. Often that is an attempt which the peer gave up when ours
+/// came, so that neither stays, and nobody tries again until the dead one is found out after half a minute.
+const CROSSING: Duration = Duration::from_secs(1);
+
 /// The limits of a swarm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -83,6 +89,8 @@ struct Link {
     key: Key,
     outgoing: bool,
     open: bool,
+    /// When it opened, or when the attempt began.
+    since: Instant,
     /// A duplicate was refused in favour of this attempt.
     keep_alive_when_open: bool,
 }
@@ -271,7 +279,8 @@ impl Core {
         }
         let Some(existing) = existing else { return self.accept(id, key, now) };
         let rival = self.successors.get(&key).copied().unwrap_or(existing);
-        if !keep_new(is_used(rival), &self.local, &key, initiator) {
+        let crosses = self.links.get(&rival).is_some_and(|link| link.outgoing && now < link.since + CROSSING);
+        if !keep_new(is_used(rival) && !crosses, &self.local, &key, initiator) {
             self.keep_alive(rival);
             return self.refuse(id);
         }
@@ -288,7 +297,7 @@ impl Core {
     /// An attempt became a connection. False if it is not wanted any more: it has to be destroyed.
     pub(crate) fn opened(&mut self, id: LinkId, now: Instant) -> bool {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.open) else { return false };
-        link.open = true;
+        (link.open, link.since) = (true, now);
         let (key, keep_alive) = (link.key, link.keep_alive_when_open);
         self.open += 1;
         self.connecting -= 1;
@@ -447,7 +456,7 @@ impl Core {
         self.server_connections += 1;
         self.open += 1;
         self.by_key.insert(key, id);
-        self.links.insert(id, Link { key, outgoing: false, open: true, keep_alive_when_open: false });
+        self.links.insert(id, Link { key, outgoing: false, open: true, since: now, keep_alive_when_open: false });
         let info = &self.upsert(key).info;
         info.set_client(false);
         let peer = info.clone();
@@ -516,14 +525,14 @@ impl Core {
                 } else {
                     peer.flush_tick = tick;
                 }
-                self.connect(key);
+                self.connect(key, now);
             }
             while self.connecting < self.limits.max_parallel && self.has_room() {
                 let Some(key) = self.queue.pop(&mut self.rng) else { break };
                 if let Some(peer) = self.peers.get_mut(&key) {
                     peer.queued = false;
                 }
-                self.connect(key);
+                self.connect(key, now);
             }
         }
         if self.is_settled() {
@@ -551,7 +560,7 @@ impl Core {
     }
 
     /// Starts an attempt, unless there is a connection, or must not be one.
-    fn connect(&mut self, key: Key) {
+    fn connect(&mut self, key: Key, now: Instant) {
         let verdict = match self.is_connected(&key) || !self.is_wanted(&key) {
             true => Verdict::Refused,
             false => self.gate.check(&key),
@@ -566,7 +575,7 @@ impl Core {
         let Some(peer) = self.peers.get(&key) else { return };
         let (relay_addresses, force_relaying) = (peer.relay_addresses.clone(), peer.force_relaying);
         let id = self.next_id();
-        self.links.insert(id, Link { key, outgoing: true, open: false, keep_alive_when_open: false });
+        self.links.insert(id, Link { key, outgoing: true, open: false, since: now, keep_alive_when_open: false });
         self.by_key.insert(key, id);
         self.connecting += 1;
         self.client_connections += 1;

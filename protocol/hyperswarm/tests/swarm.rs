@@ -94,6 +94,25 @@ async fn an_unused_crossing_is_won_by_the_greater_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_crossed_a_connection_does_not_replace_it_although_it_is_used() {
+    let world = World::new(1);
+    let (low, high) = (world.swarm(1, options()), world.swarm(200, options()));
+    let (lows, highs) = (App::using(&low), App::using(&high));
+    low.listen().await.unwrap();
+    high.listen().await.unwrap();
+    high.join_peer(low.key_pair().public_key);
+    while highs.open().is_empty() || lows.open().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_millis(50)).await;
+    // An attempt that the peer began before, and that arrives now.
+    let late = world.dial(1, high.key_pair().public_key).await;
+    seconds(1).await;
+    assert!(late.is_err() || late.is_ok_and(|late| late.is_closed()));
+    assert_eq!((lows.total(), highs.total(), highs.open().len()), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_lost_its_connection_replaces_it() {
     let world = World::new(1);
     let server = world.swarm(200, options());
