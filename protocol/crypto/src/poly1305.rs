@@ -58,11 +58,9 @@ impl Poly1305 {
     }
 
     /// Takes blocks of 16 bytes; what is left over at the end is not taken.
-    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         #[cfg(target_arch = "x86_64")]
-        {
-            bytes = ifma::update(self, bytes);
-        }
+        let bytes = ifma::update(self, bytes);
         let wrapped = wrapped(&self.multiplier);
         for block in bytes.as_chunks().0 {
             self.block(words(block), 1 << 40, wrapped);
