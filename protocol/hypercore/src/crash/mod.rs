@@ -125,6 +125,24 @@ fn what_a_killed_process_left_is_durable_with_what_comes_behind_it() {
 }
 
 #[test]
+fn what_is_told_after_a_kill_is_on_the_disk() {
+    // A store counts what it finds as durable when it is opened, so that must outlive the machine with nothing written behind it.
+    let all = operations(2);
+    for at in (0..=all).step_by(7) {
+        let disk = SimDisk::new(Vec::new(), at);
+        let mut workload = Workload::new(2);
+        if let Ok(store) = open(&disk) {
+            workload.run(&store);
+        }
+        let disk = SimDisk::restarted(&disk);
+        let told = State::of(&open(&disk).expect("opens")).expect("readable");
+        let disk = SimDisk::new(disk.after_crash(at, Loss::Everything), u64::MAX);
+        let left = State::of(&open(&disk).expect("opens again")).expect("readable");
+        assert!(left == told, "killed at operation {at}");
+    }
+}
+
+#[test]
 fn a_store_that_met_a_full_disk_opens_again_and_goes_on() {
     let before = {
         let disk = SimDisk::new(Vec::new(), u64::MAX);

@@ -96,18 +96,24 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
         std::fs::create_dir_all(path)?;
+        for made in missing {
+            // The parent of a relative path of one part is no path.
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+            sync_names(parent.unwrap_or(Path::new(".")))?;
+        }
         Ok(Self { path: path.into() })
     }
 
     fn path_of(&self, kind: Kind, number: u64) -> PathBuf {
         self.path.join(format!("{}{number}", kind.prefix()))
     }
+}
 
-    /// Brings names of files that were made to the disk. (Windows has no such call, and does not need it.)
-    fn sync_names(&self) -> io::Result<()> {
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
-    }
+/// Brings names of files that were made in a folder to the disk. (Windows has no such call, and does not need it.)
+fn sync_names(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 impl Directory for Folder {
@@ -122,7 +128,7 @@ impl Directory for Folder {
             }
             initialise(&Builder::new().create(&new).map_err(failed)?)?;
             std::fs::rename(&new, &path)?;
-            self.sync_names()?;
+            sync_names(&self.path)?;
         }
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE);
@@ -145,7 +151,7 @@ impl Directory for Folder {
 
     fn create(&self, kind: Kind, number: u64) -> io::Result<Arc<dyn DataFile>> {
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(self.path_of(kind, number))?;
-        self.sync_names()?;
+        sync_names(&self.path)?;
         Ok(Arc::new(file))
     }
 

@@ -130,7 +130,8 @@ impl Disk {
                 directory.cut(Kind::Log, number, whole as u64)?;
             }
         }
-        // A process that died may have synchronised none of these files, and what is written from here on will be told with them.
+        // A process that died may have synchronised none of these files, and the log neither; what is found here counts as durable,
+        // and is told, before anything more is written.
         let mut named: Vec<u64> = tables.active.values().filter_map(Stored::place).map(|place| place.file).collect();
         named.sort_unstable();
         named.dedup();
@@ -141,6 +142,9 @@ impl Disk {
         let log =
             if logs.is_empty() { directory.create(Kind::Log, number)? } else { directory.open(Kind::Log, number)? };
         let length = log.length()?;
+        if length > 0 {
+            log.sync()?;
+        }
         let files = directory.list(Kind::Large)?;
         let next_large = files.last().map_or(0, |last| last + 1);
         let writer = Mutex::new(Writer {
