@@ -18,14 +18,14 @@ use crate::{Entry, Error, Log};
 pub struct Batch<L: Log> {
     bee: Hyperbee<L>,
     tree: Tree,
-    fork: u64,
+    epoch: u64,
     lock: Option<OwnedMutexGuard<()>>,
     broken: bool,
 }
 
 impl<L: Log> Batch<L> {
     pub(crate) fn new(bee: Hyperbee<L>) -> Self {
-        Self { bee, tree: Tree::default(), fork: 0, lock: None, broken: false }
+        Self { bee, tree: Tree::default(), epoch: 0, lock: None, broken: false }
     }
 
     fn keys(&self) -> &Keys {
@@ -59,8 +59,11 @@ impl<L: Log> Batch<L> {
                 let metadata = self.bee.metadata().cloned();
                 log.append(vec![Header { protocol: PROTOCOL.into(), metadata }.encode()]).await?;
             }
-            self.tree = Tree::new(log.length());
-            self.fork = log.fork();
+            let (base, epoch) = (log.length(), log.epoch());
+            // What was loaded for changes that came to nothing stays: nodes that they passed are to be written, as in JavaScript.
+            if self.tree.base != base || self.epoch != epoch {
+                (self.tree, self.epoch) = (Tree::new(base), epoch);
+            }
         }
         Ok(())
     }
@@ -70,8 +73,8 @@ impl<L: Log> Batch<L> {
         // An operation that stops half-way, also because nobody waits for it any more, leaves half a tree.
         self.broken = true;
         let duplicate = self.bee.options().always_duplicate;
-        let Self { bee, tree, fork, .. } = self;
-        let reader = Reader { log: bee.log(), cache: bee.cache(), version: tree.base, fork: *fork, pending: None };
+        let Self { bee, tree, epoch, .. } = self;
+        let reader = Reader { log: bee.log(), cache: bee.cache(), version: tree.base, epoch: *epoch, pending: None };
         // An operation of the tree sees its own changes.
         let changed = match value {
             Some(value) => tree.put(&reader, Entry { seq: 0, key, value }, duplicate, cas).await,
@@ -135,11 +138,11 @@ impl<L: Log> Batch<L> {
         if self.broken {
             return Err(Error::Broken);
         }
-        let (version, fork, pending) = match self.is_empty() {
-            true => (self.bee.version(), self.bee.log().fork(), None),
-            false => (self.tree.base, self.fork, Some(&self.tree)),
+        let (version, epoch, pending) = match self.is_empty() {
+            true => (self.bee.version(), self.bee.log().epoch(), None),
+            false => (self.tree.base, self.epoch, Some(&self.tree)),
         };
-        Ok(Reader { log: self.bee.log(), cache: self.bee.cache(), version, fork, pending })
+        Ok(Reader { log: self.bee.log(), cache: self.bee.cache(), version, epoch, pending })
     }
 
     /// The entry of a key, with the changes of this batch.
@@ -174,22 +177,22 @@ impl<L: Log> Batch<L> {
         if self.broken {
             return Err(Error::Broken);
         }
-        let Self { bee, tree, fork, lock, .. } = self;
+        let Self { bee, tree, epoch, lock, .. } = self;
         let log = bee.log();
         if tree.len() == 0 {
             return Ok(bee.version());
         }
         let base = tree.base;
-        if log.length() != base || log.fork() != fork {
+        if log.length() != base || log.epoch() != epoch {
             return Err(Error::Changed);
         }
         let blocks = tree.into_blocks();
         let version = base + blocks.len() as u64;
         log.append(blocks.clone()).await?;
-        if log.fork() == fork {
+        if log.epoch() == epoch {
             // They are read next: the root is in the last one.
             for (seq, block) in (base..).zip(&blocks) {
-                bee.cache().insert(fork, Arc::new(Block::decode(block, seq)?));
+                bee.cache().insert(epoch, Arc::new(Block::decode(block, seq)?));
             }
         }
         drop(lock);

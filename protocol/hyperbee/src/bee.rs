@@ -175,8 +175,8 @@ impl<L: Log> Hyperbee<L> {
     }
 
     pub(crate) fn reader(&self) -> Reader<'_, L> {
-        let (version, fork) = (self.version(), self.log.fork());
-        Reader { log: &self.log, cache: &self.cache, version, fork, pending: None }
+        let (version, epoch) = (self.version(), self.log.epoch());
+        Reader { log: &self.log, cache: &self.cache, version, epoch, pending: None }
     }
 
     pub(crate) async fn update(&self) -> Result<(), Error> {
@@ -194,7 +194,7 @@ impl<L: Log> Hyperbee<L> {
             let reader = self.reader();
             let entry = reader.get(&key).await;
             // What was read while the log was cut may be of two histories.
-            if self.is_snapshot() || self.log.fork() == reader.fork {
+            if self.is_snapshot() || self.log.epoch() == reader.epoch {
                 return Ok(entry?.map(|entry| self.keys.strip(entry)));
             }
         }

@@ -65,7 +65,7 @@ impl Block {
 
 #[derive(Debug, Default)]
 struct Generations {
-    fork: u64,
+    epoch: u64,
     young: HashMap<u64, Arc<Block>>,
     old: HashMap<u64, Arc<Block>>,
     young_bytes: usize,
@@ -78,9 +78,9 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn get(&self, fork: u64, seq: u64) -> Option<Arc<Block>> {
+    pub(crate) fn get(&self, epoch: u64, seq: u64) -> Option<Arc<Block>> {
         let mut generations = self.generations.lock();
-        if generations.fork != fork {
+        if generations.epoch != epoch {
             return None;
         }
         if let Some(block) = generations.young.get(&seq) {
@@ -91,13 +91,13 @@ impl Cache {
         Some(block)
     }
 
-    pub(crate) fn insert(&self, fork: u64, block: Arc<Block>) {
+    pub(crate) fn insert(&self, epoch: u64, block: Arc<Block>) {
         let mut generations = self.generations.lock();
-        if generations.fork > fork {
+        if generations.epoch > epoch {
             return;
         }
-        if generations.fork < fork {
-            *generations = Generations { fork, ..Generations::default() };
+        if generations.epoch < epoch {
+            *generations = Generations { epoch, ..Generations::default() };
         }
         generations.add(block);
     }

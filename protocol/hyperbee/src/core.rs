@@ -6,9 +6,9 @@ use hypercore::replication::Replicated;
 
 use crate::{Error, Log};
 
-async fn changed(core: &Hypercore, length: u64, fork: u64) {
+async fn changed(core: &Hypercore, length: u64, epoch: u64) {
     let mut events = core.subscribe();
-    while core.length() == length && core.fork() == fork {
+    while core.length() == length && core.epoch() == epoch {
         events.next().await;
     }
 }
@@ -24,8 +24,8 @@ impl Log for Hypercore {
         Self::length(self)
     }
 
-    fn fork(&self) -> u64 {
-        Self::fork(self)
+    fn epoch(&self) -> u64 {
+        Self::epoch(self)
     }
 
     fn is_writable(&self) -> bool {
@@ -44,8 +44,8 @@ impl Log for Hypercore {
         append(self, blocks)
     }
 
-    async fn changed(&self, length: u64, fork: u64) {
-        changed(self, length, fork).await;
+    async fn changed(&self, length: u64, epoch: u64) {
+        changed(self, length, epoch).await;
     }
 }
 
@@ -55,8 +55,8 @@ impl Log for Replicated {
         self.core().length()
     }
 
-    fn fork(&self) -> u64 {
-        self.core().fork()
+    fn epoch(&self) -> u64 {
+        self.core().epoch()
     }
 
     fn is_writable(&self) -> bool {
@@ -82,7 +82,7 @@ impl Log for Replicated {
         append(self.core(), blocks)
     }
 
-    async fn changed(&self, length: u64, fork: u64) {
-        changed(self.core(), length, fork).await;
+    async fn changed(&self, length: u64, epoch: u64) {
+        changed(self.core(), length, epoch).await;
     }
 }

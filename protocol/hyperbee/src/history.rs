@@ -68,7 +68,7 @@ impl<L: Log> History<L> {
         while self.left != Some(0) && self.start < self.end {
             let seq = if self.reverse { self.end - 1 } else { self.start };
             while self.live && self.bee.log().length() <= seq {
-                self.bee.log().changed(self.bee.log().length(), self.bee.log().fork()).await;
+                self.bee.log().changed(self.bee.log().length(), self.bee.log().epoch()).await;
             }
             let block = self.bee.reader().block(seq).await?;
             let is_deletion = block.is_deletion()?;

@@ -11,8 +11,9 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// How many blocks it has.
     fn length(&self) -> u64;
 
-    /// How often it was cut. With another number, blocks may be others than before.
-    fn fork(&self) -> u64;
+    /// While this stays the same, each block that was read stays what it is. It grows with each cut; a snapshot has the number that
+    /// its log had.
+    fn epoch(&self) -> u64;
 
     /// Whether [`append`](Self::append) can succeed.
     fn is_writable(&self) -> bool;
@@ -31,6 +32,6 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// Appends blocks, all at once, at the length that the log has.
     fn append(&self, blocks: Vec<Bytes>) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Waits until the length or fork is another than this.
-    fn changed(&self, length: u64, fork: u64) -> impl Future<Output = ()> + Send;
+    /// Waits until the length or epoch is another than this.
+    fn changed(&self, length: u64, epoch: u64) -> impl Future<Output = ()> + Send;
 }

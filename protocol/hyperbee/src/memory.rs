@@ -10,7 +10,7 @@ use crate::{Error, Log};
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLog {
     shared: Arc<Shared>,
-    /// The blocks of a snapshot, and its fork.
+    /// The blocks of a snapshot, and its epoch.
     frozen: Option<(Arc<[Bytes]>, u64)>,
 }
 
@@ -23,7 +23,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     blocks: Vec<Bytes>,
-    fork: u64,
+    epoch: u64,
 }
 
 impl MemoryLog {
@@ -44,7 +44,7 @@ impl MemoryLog {
     pub fn truncate(&self, length: u64) {
         let mut state = self.shared.state.write();
         state.blocks.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-        state.fork += 1;
+        state.epoch += 1;
         drop(state);
         self.shared.changed.notify_waiters();
     }
@@ -55,8 +55,8 @@ impl Log for MemoryLog {
         self.frozen.as_ref().map_or_else(|| self.shared.state.read().blocks.len(), |(blocks, _)| blocks.len()) as u64
     }
 
-    fn fork(&self) -> u64 {
-        self.frozen.as_ref().map_or_else(|| self.shared.state.read().fork, |&(_, fork)| fork)
+    fn epoch(&self) -> u64 {
+        self.frozen.as_ref().map_or_else(|| self.shared.state.read().epoch, |&(_, epoch)| epoch)
     }
 
     fn is_writable(&self) -> bool {
@@ -64,8 +64,8 @@ impl Log for MemoryLog {
     }
 
     fn snapshot(&self) -> Self {
-        let fork = self.fork();
-        Self { shared: self.shared.clone(), frozen: Some((self.blocks().into(), fork)) }
+        let epoch = self.epoch();
+        Self { shared: self.shared.clone(), frozen: Some((self.blocks().into(), epoch)) }
     }
 
     async fn block(&self, seq: u64) -> Result<Bytes, Error> {
@@ -83,11 +83,11 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    async fn changed(&self, length: u64, fork: u64) {
+    async fn changed(&self, length: u64, epoch: u64) {
         loop {
             let mut notified = std::pin::pin!(self.shared.changed.notified());
             notified.as_mut().enable();
-            if self.length() != length || self.fork() != fork {
+            if self.length() != length || self.epoch() != epoch {
                 return;
             }
             notified.await;

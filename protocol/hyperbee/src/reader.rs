@@ -47,22 +47,22 @@ pub(crate) struct Reader<'a, L> {
     pub(crate) cache: &'a Cache,
     /// How many blocks of the log belong to the tree.
     pub(crate) version: u64,
-    pub(crate) fork: u64,
+    pub(crate) epoch: u64,
     /// The changes of a batch that are not in the log yet.
     pub(crate) pending: Option<&'a Tree>,
 }
 
 impl<L: Log> Reader<'_, L> {
     pub(crate) async fn block(&self, seq: u64) -> Result<Arc<Block>, Error> {
-        if let Some(block) = self.cache.get(self.fork, seq) {
+        if let Some(block) = self.cache.get(self.epoch, seq) {
             return Ok(block);
         }
         if seq == 0 || seq >= self.version {
             return Err(Error::InvalidBlock { seq, reason: "it is not one of this version, but pointed at" });
         }
         let block = Arc::new(Block::decode(&self.log.block(seq).await?, seq)?);
-        if self.log.fork() == self.fork {
-            self.cache.insert(self.fork, block.clone());
+        if self.log.epoch() == self.epoch {
+            self.cache.insert(self.epoch, block.clone());
         }
         Ok(block)
     }

@@ -60,6 +60,8 @@ pub(crate) struct Tree {
     children: Vec<Child>,
     changes: Vec<Change>,
     root: Option<NodeId>,
+    /// The root before all changes, if it was loaded.
+    stored_root: Option<NodeId>,
     /// The length of the log that the changes are appended to.
     pub(crate) base: u64,
 }
@@ -124,10 +126,15 @@ impl Tree {
         if self.root.is_some() {
             return Ok(self.root);
         }
-        match reader.root().await? {
-            Some(view) => self.load(&view).map(Some),
-            None => Ok(None),
+        if let Some(root) = self.stored_root {
+            // The nodes below are those that were loaded before; this one JavaScript makes anew of its keys and links.
+            self.node_mut(root).changed = false;
+            return Ok(Some(root));
         }
+        if let Some(view) = reader.root().await? {
+            self.stored_root = Some(self.load(&view)?);
+        }
+        Ok(self.stored_root)
     }
 
     async fn load_child<L: Log>(&mut self, reader: &Reader<'_, L>, node: NodeId, at: usize) -> Result<NodeId, Error> {

@@ -14,7 +14,7 @@ pub struct Watcher<L: Log> {
 impl<L: Log> Watcher<L> {
     pub(crate) fn new(bee: Hyperbee<L>, range: Range) -> Self {
         let current = bee.snapshot();
-        let seen = (bee.log().length(), bee.log().fork());
+        let seen = (bee.log().length(), bee.log().epoch());
         Self { bee, range: Range { limit: Some(1), ..range }, current, seen }
     }
 
@@ -25,7 +25,7 @@ impl<L: Log> Watcher<L> {
     pub async fn next(&mut self) -> Result<(Hyperbee<L>, Hyperbee<L>), Error> {
         loop {
             self.bee.log().changed(self.seen.0, self.seen.1).await;
-            let now = (self.bee.log().length(), self.bee.log().fork());
+            let now = (self.bee.log().length(), self.bee.log().epoch());
             let current = self.bee.snapshot();
             // Numbers of blocks mean nothing across a cut.
             let cut = now.1 != self.seen.1;

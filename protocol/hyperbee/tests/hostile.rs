@@ -18,9 +18,9 @@ impl Log for Counted {
         self.0.length()
     }
 
-    fn fork(&self) -> u64 {
+    fn epoch(&self) -> u64 {
         assert!(self.1.fetch_add(1, Ordering::Relaxed) < MAX_LOOKS, "the call does not end");
-        self.0.fork()
+        self.0.epoch()
     }
 
     fn is_writable(&self) -> bool {
@@ -39,8 +39,8 @@ impl Log for Counted {
         self.0.append(blocks).await
     }
 
-    async fn changed(&self, length: u64, fork: u64) {
-        self.0.changed(length, fork).await;
+    async fn changed(&self, length: u64, epoch: u64) {
+        self.0.changed(length, epoch).await;
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use hyperbee::{DiffEntry, HistoryOptions, Hyperbee, MemoryLog, Range};
+use hyperbee::{DiffEntry, HistoryOptions, Hyperbee, MemoryLog, Options, Range};
 use testing::{Mulberry, vector_json};
 
 /// How many seeds without `BEE_SEEDS`.
@@ -13,9 +13,20 @@ const SEEDS: usize = 20;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The tree after `operations` of `seed`, what must be in it, and what was in it at some versions.
-async fn run(seed: u32, operations: u64) -> (Hyperbee<MemoryLog>, Model, Vec<(u64, Model)>) {
-    let bee = Hyperbee::new(MemoryLog::new());
+/// What a run does: as `bee-digests.js`.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Whether many operations change nothing.
+    refusing: bool,
+    operations: u64,
+}
+
+/// The tree after the operations of `seed`, what must be in it, and what was in it at some versions.
+async fn run(seed: u32, kind: Kind) -> (Hyperbee<MemoryLog>, Model, Vec<(u64, Model)>) {
+    let Kind { refusing, operations } = kind;
+    let options = Options { always_duplicate: !refusing || seed.is_multiple_of(2), ..Options::default() };
+    let (longest, deleted, values) = if refusing { (6.0, 0.15, 2.0) } else { (60.0, 0.4, 1e6) };
+    let bee = Hyperbee::with_options(MemoryLog::new(), options);
     let mut model = Model::new();
     let mut versions = Vec::new();
     let mut random = Mulberry(seed);
@@ -23,17 +34,29 @@ async fn run(seed: u32, operations: u64) -> (Hyperbee<MemoryLog>, Model, Vec<(u6
     let mut done = 0;
     while done < operations {
         let single = random.fraction() < 0.2;
-        let count = if single { 1 } else { 1 + random.below(60.0) }.min(operations - done);
+        let count = if single { 1 } else { 1 + random.below(longest) }.min(operations - done);
         let mut batch = bee.batch();
         for _ in 0..count {
             let key = format!("k{}", random.below(keys));
-            if random.fraction() < 0.4 {
-                let was_there = model.remove(key.as_bytes()).is_some();
-                assert_eq!(batch.del(&key).await.expect("del"), was_there);
+            let refused = refusing && random.fraction() < 0.3;
+            if refusing && random.fraction() < 0.1 {
+                let entry = batch.get(&key).await.expect("get");
+                let value = entry.map(|entry| entry.value.expect("value").to_vec());
+                assert_eq!(value.as_ref(), model.get(key.as_bytes()));
+            }
+            let was_there = model.contains_key(key.as_bytes());
+            if random.fraction() < deleted {
+                let gone = batch.del_cas(&key, |_, _| !refused).await.expect("del");
+                assert_eq!(gone, was_there && !refused);
+                if gone {
+                    model.remove(key.as_bytes());
+                }
             } else {
-                let value = format!("v{}", random.below(1e6));
-                batch.put(&key, Some(&value)).await.expect("put");
-                model.insert(key.into(), value.into());
+                let value = format!("v{}", random.below(values));
+                batch.put_cas(&key, Some(&value), |_, _| !refused).await.expect("put");
+                if !was_there || !refused {
+                    model.insert(key.into(), value.into());
+                }
             }
         }
         let version = batch.flush().await.expect("flush");
@@ -50,15 +73,15 @@ async fn entries(bee: &Hyperbee<MemoryLog>, range: Range) -> Vec<(Vec<u8>, Vec<u
     entries.into_iter().map(|entry| (entry.key.to_vec(), entry.value.expect("value").to_vec())).collect()
 }
 
-#[tokio::test]
-async fn vector_random_operations() {
+/// Checks the trees of all seeds against the digests that are recorded as `list`.
+async fn check(list: &str, refusing: bool, operations: &str) {
     let file = vector_json("data/bee-digests.json");
-    let digests = file["digests"].as_array().expect("digests");
-    let operations = file["operations"].as_u64().expect("operations");
+    let digests = file[list].as_array().expect("digests");
+    let operations = file[operations].as_u64().expect("operations");
     let seeds = std::env::var("BEE_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number"));
     assert!(seeds > 0 && digests.len() >= seeds);
     for (seed, digest) in (1..).zip(digests).take(seeds) {
-        let (bee, model, _) = run(seed, operations).await;
+        let (bee, model, _) = run(seed, Kind { refusing, operations }).await;
         let hashes: Vec<[u8; 32]> = bee.log().blocks().iter().map(|block| crypto::hash(&[block])).collect();
         let parts: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
         assert_eq!(testing::hex(&crypto::hash(&parts)), digest.as_str().expect("hex"), "seed {seed}");
@@ -69,9 +92,41 @@ async fn vector_random_operations() {
 }
 
 #[tokio::test]
+async fn vector_random_operations() {
+    check("digests", false, "operations").await;
+}
+
+#[tokio::test]
+async fn vector_random_operations_that_may_change_nothing() {
+    check("refusing", true, "refusingOperations").await;
+}
+
+#[tokio::test]
+async fn vector_a_refused_change_has_the_nodes_that_it_passed_written() {
+    let last = |refused: bool| async move {
+        let bee = Hyperbee::new(MemoryLog::new());
+        let mut batch = bee.batch();
+        for index in 0..400 {
+            batch.put(format!("{index:04}"), Some("v")).await.expect("put");
+        }
+        batch.flush().await.expect("flush");
+        let mut batch = bee.batch();
+        if refused {
+            assert!(!batch.put_cas("0003", Some("x"), |_, _| false).await.expect("put"));
+        }
+        batch.put("0390", Some("y")).await.expect("put");
+        batch.flush().await.expect("flush");
+        testing::hex(bee.log().blocks().last().expect("a block"))
+    };
+    let file = vector_json("data/bee-digests.json");
+    assert_eq!(last(false).await, file["lastBlock"]["alone"].as_str().expect("hex"));
+    assert_eq!(last(true).await, file["lastBlock"]["behindRefused"].as_str().expect("hex"));
+}
+
+#[tokio::test]
 async fn ranges_versions_and_differences_are_those_of_a_map() {
     for seed in 1..=10 {
-        let (bee, model, versions) = run(seed, 1500).await;
+        let (bee, model, versions) = run(seed, Kind { refusing: false, operations: 1500 }).await;
         let mut random = Mulberry(seed);
         for _ in 0..40 {
             let bound = |random: &mut Mulberry| format!("k{}", random.below(400.0)).into_bytes();

@@ -217,6 +217,9 @@ impl AtomLink {
             let (head, base) = (line.head.read().clone(), *line.base.read());
             *self.parent.base.write() = base;
             *self.parent.head.write() = head;
+            if state.kept < state.seen.length {
+                self.parent.begin_epoch();
+            }
         } else {
             // What happened to it otherwise is to be seen here too.
             let (head, base) = (self.parent.head.read().clone(), *self.parent.base.read());

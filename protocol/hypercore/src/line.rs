@@ -1,5 +1,6 @@
 //! A history: the signed one of a core, a draft, or either as an atom is about to change it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -27,12 +28,19 @@ pub(crate) struct Base {
 /// block beside it gets the leaf, and to read and hash the block for it takes as long as all else.
 pub(crate) const MAX_HASHED: u64 = 1024;
 
+/// A number that no history has had.
+fn new_epoch() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 pub(crate) struct Line {
     pub(crate) store: Arc<Inner>,
     pub(crate) pointer: u32,
     /// The draft's name; `None` for the signed history.
     pub(crate) name: Option<String>,
     pub(crate) head: RwLock<TreeHead>,
+    epoch: AtomicU64,
     pub(crate) base: RwLock<Option<Base>>,
     pub(crate) listeners: Arc<Listeners>,
     pub(crate) snapshots: Mutex<Vec<Weak<Saved>>>,
@@ -53,11 +61,24 @@ impl Line {
             pointer,
             name,
             head: RwLock::new(head),
+            epoch: AtomicU64::new(new_epoch()),
             base: RwLock::new(base),
             listeners: Arc::default(),
             snapshots: Mutex::default(),
             atom: None,
         }
+    }
+
+    /// While this stays the same, a block that is there stays what it is. It only grows.
+    pub(crate) fn epoch(&self) -> u64 {
+        let own = self.epoch.load(Ordering::Acquire);
+        // What an atom did not change is read from the history itself.
+        self.atom.as_ref().map_or(own, |link| own.max(link.parent.epoch()))
+    }
+
+    /// Blocks may be others than before. To be called while the writer is locked, when those that are gone cannot be read any more.
+    pub(crate) fn begin_epoch(&self) {
+        self.epoch.store(new_epoch(), Ordering::Release);
     }
 
     pub(crate) fn is_signed(&self) -> bool {

@@ -25,13 +25,15 @@ struct Gone {
 /// What a snapshot is, and what it keeps because the core does not.
 pub(crate) struct Saved {
     pub(crate) head: TreeHead,
+    /// The [epoch](Line::epoch) of the history that it was made of.
+    pub(crate) epoch: u64,
     gone: Mutex<Gone>,
 }
 
 impl Saved {
-    pub(crate) fn new(head: TreeHead) -> Self {
+    pub(crate) fn new(head: TreeHead, epoch: u64) -> Self {
         let intact = head.length;
-        Self { head, gone: Mutex::new(Gone { intact, ..Gone::default() }) }
+        Self { head, epoch, gone: Mutex::new(Gone { intact, ..Gone::default() }) }
     }
 
     /// Keeps what is about to go from `line`.

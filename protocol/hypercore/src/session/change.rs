@@ -147,6 +147,9 @@ impl Hypercore {
             }
             link.stage(batch, true)?;
             *line.head.write() = head;
+            if kept < was {
+                line.begin_epoch();
+            }
             return Ok(Applied::of(line.store.ticket()));
         }
         let mut events = Vec::new();
@@ -171,6 +174,9 @@ impl Hypercore {
         // Readers see the new head when its blocks can be read.
         let applied = line.store.write_locked(batch, then)?;
         *line.head.write() = head;
+        if kept < was {
+            line.begin_epoch();
+        }
         for event in now {
             listeners.emit(event);
         }

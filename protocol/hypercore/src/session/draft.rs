@@ -160,6 +160,8 @@ impl Hypercore {
         }
         let _writer = to.line.store.writer.lock();
         let (before, after) = (from.line.head.read().clone(), to.line.head.read().clone());
+        // Not a number that sessions on the one history have seen of the other.
+        to.line.begin_epoch();
         *self.place.write() = to.clone();
         to.line.listeners.adopt(&from.line.listeners);
         let listeners = &to.line.listeners;

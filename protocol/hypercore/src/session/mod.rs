@@ -128,7 +128,7 @@ impl Hypercore {
         {
             tracing::error!(%error, "a head cannot be signed");
         }
-        let saved = Arc::new(Saved::new(place.line.head.read().clone()));
+        let saved = Arc::new(Saved::new(place.line.head.read().clone(), place.line.epoch()));
         place.line.snapshots.lock().push(Arc::downgrade(&saved));
         Self { snapshot: Some((place.clone(), saved)), read_only: true, ..self.clone() }
     }
@@ -226,6 +226,15 @@ impl Hypercore {
     /// How often the history was cut.
     pub fn fork(&self) -> u64 {
         self.with_head(|head| head.fork)
+    }
+
+    /// While this stays the same, each block that was read stays what it is. Another number in each history, and after each cut or
+    /// [move](Self::move_to), also where the fork is the same; never a lower one in one session. It means nothing to other processes.
+    pub fn epoch(&self) -> u64 {
+        match &self.snapshot {
+            Some((_, saved)) => saved.epoch,
+            None => self.place().line.epoch(),
+        }
     }
 
     /// How many bytes all blocks have, without what encryption adds.
