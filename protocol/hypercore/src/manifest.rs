@@ -8,8 +8,9 @@ const PROLOGUE: u64 = 2;
 const LINKED: u64 = 4;
 const USER_DATA: u64 = 8;
 
-/// The newest version that is understood.
-const MAX_VERSION: u64 = 2;
+/// The newest version that is understood: it has all that version 2 has, and no more. (JavaScript of the older generation knows none
+/// above 2, and no program of the newer one writes it by itself.)
+const MAX_VERSION: u64 = 3;
 
 /// `NS('hypercore', 0)`: what the text to sign begins with.
 pub(crate) fn tree_namespace() -> Hash {
@@ -49,7 +50,7 @@ pub struct Prologue {
 /// Who may sign a core. The core's key is its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// 0, 1 or 2.
+    /// 0 to 3.
     pub version: u64,
     /// Whether a signature may be over a longer tree, with the nodes between.
     pub allow_patch: bool,
@@ -195,7 +196,7 @@ impl Manifest {
         let wrong = match self.version {
             0 => self.linked.is_some() || self.user_data.is_some() || self.prologue.is_some_and(|p| p.length > 0),
             1 => self.linked.is_some() || self.user_data.is_some(),
-            2 => false,
+            2..=MAX_VERSION => false,
             _ => true,
         };
         if wrong { Err(Error::BadArgument("the manifest has fields that its version does not have")) } else { Ok(()) }
