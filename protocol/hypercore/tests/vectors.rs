@@ -60,7 +60,10 @@ fn vector_manifest_of_version_3() {
     let manifest = Manifest::decode(&mut from).expect("a manifest");
     assert!(from.is_empty());
     assert_eq!((manifest.version, manifest.validate().is_ok()), (3, true));
-    assert_eq!((manifest.linked.as_deref(), manifest.user_data.as_deref()), (Some(&[[4; 32]][..]), Some(&b"user data"[..])));
+    assert_eq!(
+        (manifest.linked.as_deref(), manifest.user_data.as_deref()),
+        (Some(&[[4; 32]][..]), Some(&b"user data"[..]))
+    );
     assert_eq!(hex(&manifest.encode()), file["encoded"]);
     assert_eq!(hex(&manifest.key()), file["key"]);
     let next = [&[4], &encoded[1..]].concat();
