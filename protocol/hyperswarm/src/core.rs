@@ -28,11 +28,12 @@ const MAX_RELAY_ADDRESSES: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LinkId(pub(crate) u64);
 
-/// A connection that comes in so soon after ours has opened crossed it: the peer began before it knew of ours, and has lost nothing.
+/// A connection that comes in soon after ours has opened, before as much time has passed as ours took, has crossed it: the peer began
+/// before it knew of ours, and has lost nothing. At most so soon.
 ///
 /// In JavaScript the newcomer wins as soon as something was said over ours. Often that is an attempt which the peer gave up when ours
 /// came, so that neither stays, and nobody tries again until the dead one is found out after half a minute.
-const CROSSING: Duration = Duration::from_secs(1);
+const MAX_CROSSING: Duration = Duration::from_secs(1);
 
 /// The limits of a swarm.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +90,10 @@ struct Link {
     key: Key,
     outgoing: bool,
     open: bool,
-    /// When it opened, or when the attempt began.
-    since: Instant,
+    /// When the attempt began.
+    began: Instant,
+    /// Until when what comes in may have crossed it.
+    crossed_until: Instant,
     /// A duplicate was refused in favour of this attempt.
     keep_alive_when_open: bool,
 }
@@ -279,7 +282,7 @@ impl Core {
         }
         let Some(existing) = existing else { return self.accept(id, key, now) };
         let rival = self.successors.get(&key).copied().unwrap_or(existing);
-        let crosses = self.links.get(&rival).is_some_and(|link| link.outgoing && now < link.since + CROSSING);
+        let crosses = self.links.get(&rival).is_some_and(|link| now < link.crossed_until);
         if !keep_new(is_used(rival) && !crosses, &self.local, &key, initiator) {
             self.keep_alive(rival);
             return self.refuse(id);
@@ -297,7 +300,8 @@ impl Core {
     /// An attempt became a connection. False if it is not wanted any more: it has to be destroyed.
     pub(crate) fn opened(&mut self, id: LinkId, now: Instant) -> bool {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.open) else { return false };
-        (link.open, link.since) = (true, now);
+        link.open = true;
+        link.crossed_until = now + (now - link.began).min(MAX_CROSSING);
         let (key, keep_alive) = (link.key, link.keep_alive_when_open);
         self.open += 1;
         self.connecting -= 1;
@@ -456,7 +460,10 @@ impl Core {
         self.server_connections += 1;
         self.open += 1;
         self.by_key.insert(key, id);
-        self.links.insert(id, Link { key, outgoing: false, open: true, since: now, keep_alive_when_open: false });
+        self.links.insert(
+            id,
+            Link { key, outgoing: false, open: true, began: now, crossed_until: now, keep_alive_when_open: false },
+        );
         let info = &self.upsert(key).info;
         info.set_client(false);
         let peer = info.clone();
@@ -575,7 +582,10 @@ impl Core {
         let Some(peer) = self.peers.get(&key) else { return };
         let (relay_addresses, force_relaying) = (peer.relay_addresses.clone(), peer.force_relaying);
         let id = self.next_id();
-        self.links.insert(id, Link { key, outgoing: true, open: false, since: now, keep_alive_when_open: false });
+        self.links.insert(
+            id,
+            Link { key, outgoing: true, open: false, began: now, crossed_until: now, keep_alive_when_open: false },
+        );
         self.by_key.insert(key, id);
         self.connecting += 1;
         self.client_connections += 1;

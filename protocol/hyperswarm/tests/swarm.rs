@@ -101,11 +101,11 @@ async fn what_crossed_a_connection_does_not_replace_it_although_it_is_used() {
     low.listen().await.unwrap();
     high.listen().await.unwrap();
     high.join_peer(low.key_pair().public_key);
-    while highs.open().is_empty() || lows.open().is_empty() {
+    while !highs.open().first().is_some_and(|link| link.is_used()) {
         sleep(Duration::from_millis(1)).await;
     }
-    sleep(Duration::from_millis(50)).await;
     // An attempt that the peer began before, and that arrives now.
+    world.set_latency(0..1);
     let late = world.dial(1, high.key_pair().public_key).await;
     seconds(1).await;
     assert!(late.is_err() || late.is_ok_and(|late| late.is_closed()));

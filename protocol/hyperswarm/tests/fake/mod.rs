@@ -137,6 +137,11 @@ impl World {
         self.connect(to, Vec::new(), Vec::new(), key_pair(from)).await
     }
 
+    /// How many milliseconds each step takes from now on.
+    pub(crate) fn set_latency(&self, latency: std::ops::Range<u64>) {
+        self.inner.lock().latency = latency;
+    }
+
     async fn delay(&self) -> Result<(), NetworkError> {
         let (delay, hangs) = {
             let mut inner = self.inner.lock();
@@ -200,6 +205,10 @@ impl FakeConnection {
     /// Messages go both ways.
     pub(crate) fn exchange(&self) {
         self.side.pipe.used.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
+        self.side.pipe.used.load(Ordering::Relaxed)
     }
 
     pub(crate) fn keep_alives(&self) -> usize {
