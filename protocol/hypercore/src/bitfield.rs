@@ -72,6 +72,16 @@ impl Bitfield {
         }
     }
 
+    /// The first word from `word` on of which a block may be here: what is between needs no look. `None` if there is none.
+    pub(crate) fn next_word(&self, word: u64) -> Option<u64> {
+        let start = word.saturating_mul(64);
+        let page = start / BITS;
+        if start < self.contiguous || self.pages.contains_key(&page) {
+            return Some(word);
+        }
+        self.pages.range(page..).next().map(|(page, _)| page * WORDS as u64)
+    }
+
     /// The first block from `start` on that is here, or is not.
     pub(crate) fn find(&self, here: bool, start: u64, end: u64) -> Option<u64> {
         let mut index = if here { start } else { start.max(self.contiguous) };

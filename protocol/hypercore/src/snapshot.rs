@@ -78,6 +78,12 @@ impl Saved {
         Ok(())
     }
 
+    /// Whether the block can never be read again: the core gave it up before it was here, or before it was saved.
+    pub(crate) fn is_gone(&self, index: u64) -> bool {
+        let gone = self.gone.lock();
+        index >= gone.intact && !gone.blocks.contains_key(&index)
+    }
+
     pub(crate) fn block(&self, line: &Line, index: u64) -> Result<Option<Bytes>, Error> {
         let kept = |gone: &Gone| gone.blocks.get(&index).cloned().map(Some).or((index >= gone.intact).then_some(None));
         if let Some(kept) = kept(&self.gone.lock()) {

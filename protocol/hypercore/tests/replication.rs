@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::connect;
 use futures_util::FutureExt;
 use hypercore::replication::{DownloadRange, Replicated, Replication};
-use hypercore::{Hypercore, NodeRequest, Request, Seek, Store};
+use hypercore::{Error, Hypercore, NodeRequest, Request, Seek, Store};
 
 fn block(index: u64) -> Vec<u8> {
     format!("block {index} {}", "x".repeat((index % 50) as usize)).into_bytes()
@@ -88,6 +88,37 @@ async fn truncation_is_followed() {
     assert_eq!(copy.core().get(37).expect("get").expect("block"), "other 0");
     assert_eq!(copy.core().tree_hash(117).expect("hash"), source.core().tree_hash(117).expect("hash"));
     drop(muxes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_a_snapshot_has_lost_is_not_waited_for() {
+    for length in [70, 150] {
+        let (a, b) = (Replication::new(), Replication::new());
+        let source = a.add(&Store::memory().create().expect("core"));
+        fill(source.core(), 100);
+        source.core().clear(90, 91).expect("clear");
+        let copy = copy_of(&b, source.core());
+        let muxes = connect(&a, &b).await;
+        within("block 99", copy.get(99)).await.expect("get");
+        let snapshot = copy.with_core(copy.core().snapshot());
+        let mut events = copy.core().subscribe();
+        let cut = async {
+            source.core().truncate(70).expect("truncate");
+            source.core().append((70..length).map(|index| format!("other {index}"))).expect("append");
+            while (copy.core().fork(), copy.core().length()) != (1, length) {
+                events.next().await;
+            }
+        };
+        // Nobody has it; the cut ends the wait.
+        let (waited, ()) = within("the new history", async { tokio::join!(snapshot.get(90), cut) }).await;
+        assert!(matches!(waited, Err(Error::NotFound)), "{waited:?}");
+        for index in [80, 100] {
+            let block = within("an answer", snapshot.get(index)).await;
+            assert!(matches!(block, Err(Error::NotFound)), "{index} of {length}: {block:?}");
+        }
+        assert_eq!(within("block 20", snapshot.get(20)).await.expect("get"), block(20));
+        drop(muxes);
+    }
 }
 
 #[test]

@@ -87,11 +87,11 @@ impl Entry {
     /// Changes the state machine, and does what it says.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Replicator, Duration) -> T) -> T {
         let mut state = self.state.lock();
-        let idle = state.replicator.inflight.is_empty();
+        let idle = !state.replicator.needs_tick();
         let result = change(&mut state.replicator, self.now());
         // What came together is written together.
         state.replicator.core.flush();
-        let asked = idle && !state.replicator.inflight.is_empty();
+        let asked = idle && state.replicator.needs_tick();
         state.flush();
         drop(state);
         if asked {

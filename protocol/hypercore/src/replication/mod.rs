@@ -47,8 +47,11 @@ mod entry;
 #[cfg(test)]
 mod forks;
 mod hub;
+#[cfg(test)]
+mod looking;
 pub mod messages;
 mod peer;
+mod ranges;
 #[cfg(test)]
 mod refusals;
 mod remote_wants;

@@ -32,6 +32,9 @@ pub const MAX_REFUSALS: u32 = 32;
 /// How many blocks a `want` is about.
 pub(crate) const SEGMENT: u64 = 1 << 21;
 
+/// So many segments are asked about at most.
+const MAX_WANTED: usize = 8192;
+
 const PAGE: u64 = 4096;
 
 #[derive(Debug)]
@@ -70,6 +73,8 @@ pub(crate) struct Peer {
     refusals: u32,
     /// What it refused is not asked of it before.
     pub(crate) rests_until: Option<Duration>,
+    /// It may have more of what is wanted than was looked at.
+    pub(crate) looking: bool,
     pub(crate) last_extension: String,
     pub(crate) last_sent_extension: String,
 }
@@ -98,6 +103,7 @@ impl Peer {
             warned: false,
             refusals: 0,
             rests_until: None,
+            looking: false,
             last_extension: String::new(),
             last_sent_extension: String::new(),
         }
@@ -110,6 +116,16 @@ impl Peer {
     /// Which of 64 blocks it has.
     pub(crate) fn word(&self, word: u64) -> u64 {
         self.bits.word(word)
+    }
+
+    /// The first of these blocks that it has.
+    pub(crate) fn first(&self, start: u64, end: u64) -> Option<u64> {
+        self.bits.find(true, start, end.min(self.remote.length))
+    }
+
+    /// The first word from `word` on of which it may have a block.
+    pub(crate) fn next_word(&self, word: u64) -> Option<u64> {
+        self.bits.next_word(word)
     }
 
     pub(crate) fn has_all(&self, start: u64, end: u64) -> bool {
@@ -165,6 +181,11 @@ impl Peer {
         self.rests_until.is_none_or(|until| now >= until)
     }
 
+    /// Whether a search for what it has is to go on.
+    pub(crate) fn looks_on(&self) -> bool {
+        self.looking && !self.paused
+    }
+
     /// It sent what it was asked for.
     pub(crate) fn gave(&mut self) {
         self.refusals = 0;
@@ -201,9 +222,14 @@ impl Peer {
     /// The segment of a block that was not asked about yet, if there is one.
     pub(crate) fn want(&mut self, index: u64) -> Option<u64> {
         let segment = index / SEGMENT;
+        (self.may_say_more(index) && self.wanted.insert(segment)).then_some(segment * SEGMENT)
+    }
+
+    /// Whether it was not asked yet about the segment of a block.
+    pub(crate) fn may_say_more(&self, index: u64) -> bool {
         // Those far beyond its length say nothing.
         let known = index < self.bits.contiguous() || index >= self.remote.length;
-        (!known && self.wanted.insert(segment)).then_some(segment * SEGMENT)
+        !known && self.wanted.len() < MAX_WANTED && !self.wanted.contains(&(index / SEGMENT))
     }
 
     /// It has another history: what it was asked about the former may be asked again.

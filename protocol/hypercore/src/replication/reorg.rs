@@ -44,7 +44,7 @@ impl Replicator {
         };
         let Some(want) = found.want() else { return false };
         let fork = reorg.fork;
-        let index = (want.start..want.end.min(peer.remote.length)).find(|&index| peer.has(index));
+        let index = peer.first(want.start, want.end);
         let Some(index) = index.or_else(|| (want.start < peer.remote.length).then_some(want.start)) else {
             return false;
         };

@@ -113,13 +113,18 @@ impl Replicator {
 
     /// Whether a peer that is there may bring a longer history.
     pub(crate) fn is_behind(&self) -> bool {
+        if self.core.is_frozen() {
+            return false;
+        }
         let (fork, length) = (self.core.fork(), self.core.length());
         let newer = |peer: &Peer| {
             let Sync { fork: theirs, length: remote, can_upgrade, .. } = peer.remote;
-            !peer.paused
-                && (theirs > fork || theirs == fork && remote > length && (can_upgrade || peer.acked != length))
+            // Nothing is asked of a history without blocks, and who rests is not asked now.
+            let reorg = theirs > fork && remote > 0 && peer.rests_until.is_none();
+            !peer.paused && (reorg || theirs == fork && remote > length && (can_upgrade || peer.acked != length))
         };
-        self.upgrade.is_some() || self.peers.values().any(newer)
+        let reorg = self.reorg.as_ref().is_some_and(|reorg| reorg.inflight.is_some());
+        self.upgrade.is_some() || reorg || self.peers.values().any(newer)
     }
 
     /// The peer proved that it knows the core's key.
@@ -134,6 +139,7 @@ impl Replicator {
         if self.peers.remove(&id).is_none() {
             return;
         }
+        self.wants.forget(id);
         let gone: Vec<u64> = self.inflight.iter().filter(|(_, asked)| asked.peer == id).map(|(&id, _)| id).collect();
         for request in gone {
             self.take_inflight(request);
@@ -285,10 +291,12 @@ impl Replicator {
             Message::Unwant { start, length, any } => peer.remote_wants.remove(start, length, any),
             Message::Bitfield { start, words } => {
                 peer.set_bits(start, &words);
+                self.wants.look_again(Some(id), start);
                 self.update(id, now);
             }
             Message::Range { drop, start, length } => {
                 peer.set_range(start, length, !drop);
+                self.wants.look_again(Some(id), start);
                 if !drop {
                     self.update(id, now);
                 }
@@ -324,9 +332,12 @@ impl Replicator {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let length_changed = sync.length != peer.remote.length;
         let same_fork = sync.fork == self.known.fork;
-        if sync.fork != peer.remote.fork {
+        let other_fork = sync.fork != peer.remote.fork;
+        if other_fork {
             peer.ask_anew();
         }
+        // In the same history, it may prove now what it could not.
+        self.wants.look_again(Some(id), if other_fork { 0 } else { u64::MAX });
         peer.remote = sync;
         peer.synced = true;
         peer.acked = if same_fork { sync.remote_length } else { 0 };
@@ -475,6 +486,7 @@ impl Replicator {
             self.known = now;
             self.signal_all();
             self.wants.resolve_local(&self.core);
+            self.wants.look_again(None, u64::MAX);
         }
         if let Some(block) = &proof.block {
             self.wants.resolve(block.index, || Ok(Some(block.value.clone())));

@@ -1,10 +1,12 @@
 //! Who is asked for what, and when.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::messages::Message;
 use super::peer::{Peer, PeerId, SEGMENT};
-use super::replicator::{CONFLICT_TIMEOUT, Offence, Output, Replicator, STALLED};
+use super::replicator::{CONFLICT_TIMEOUT, Inflight, Offence, Output, Replicator, STALLED};
+use crate::Hypercore;
 use crate::flat_tree::{Iter, depth};
 use crate::merkle::Seek;
 use crate::proof::{NodeRequest, Request, SeekRequest, UpgradeRequest};
@@ -20,6 +22,9 @@ const SLOW_MIN: Duration = Duration::from_millis(250);
 
 /// Nor later than this.
 const SLOW_MAX: Duration = Duration::from_secs(3);
+
+/// So many blocks that a peer has are tried for one that it can prove.
+const MAX_TRIES: usize = 64;
 
 /// So many peers are asked for one block at most.
 const MAX_ASKED: u32 = 3;
@@ -123,7 +128,7 @@ impl Replicator {
             let request = if start >= self.core.length() {
                 self.request(peer, true, 0).map(|request| Request { seek, ..request })
             } else {
-                let index = (start..end).find(|&index| peer.has(index) && self.has_tree_parent(peer, index));
+                let index = self.seekable(peer, start, end);
                 if index.is_none() {
                     self.want(id, start);
                 }
@@ -143,10 +148,30 @@ impl Replicator {
         false
     }
 
+    /// One of these blocks that a peer has and can prove to us. Only some are tried: a peer says what it has.
+    fn seekable(&self, peer: &Peer, start: u64, end: u64) -> Option<u64> {
+        let mut next = peer.first(start, end);
+        for _ in 0..MAX_TRIES {
+            let index = next?;
+            if has_tree_parent(&self.core, peer, index) {
+                return Some(index);
+            }
+            next = peer.first(index + 1, end);
+        }
+        None
+    }
+
     fn ask_queued(&mut self, id: PeerId, now: Duration) -> bool {
         let mut not_told = Vec::new();
         let Some(peer) = self.peers.get(&id) else { return false };
-        let index = self.wants.next_queued(|index| peer.has(index), |index| not_told.push(index));
+        let (core, can_upgrade) = (&self.core, self.can_ask_upgrade(peer));
+        let usable = |index| peer.has(index) && can_ask(core, peer, index, can_upgrade);
+        let not_there = |index| {
+            if !peer.has(index) {
+                not_told.push(index);
+            }
+        };
+        let index = self.wants.next_queued(usable, not_there);
         for index in not_told {
             self.want(id, index);
         }
@@ -163,50 +188,28 @@ impl Replicator {
         if peer.remote.fork != self.core.fork() {
             return false;
         }
-        let mut not_told = None;
-        let index = self.wants.next_in_ranges(&self.core, peer, &mut not_told);
-        if let Some(index) = not_told {
+        let can_upgrade = self.can_ask_upgrade(peer);
+        let askable = |index| can_ask(&self.core, peer, index, can_upgrade);
+        let look = self.wants.next_in_ranges(&self.core, (id, peer), askable);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.looking = look.more;
+        }
+        if let Some(index) = look.not_told {
             self.want(id, index);
         }
-        index.is_some_and(|index| self.ask_block(id, index, 0, now))
+        look.found.is_some_and(|index| self.ask_block(id, index, 0, now))
     }
 
     fn ask_block(&mut self, id: PeerId, index: u64, priority: u64, now: Duration) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
         let length = self.core.length();
-        if peer.remote.fork != self.core.fork() || !self.has_tree_parent(peer, index) {
+        if !can_ask(&self.core, peer, index, self.can_ask_upgrade(peer)) {
             return false;
         }
         let Some(request) = self.request(peer, index >= length, index + 1) else { return false };
         let Ok(nodes) = (if index < length { self.core.missing_nodes(2 * index) } else { Ok(0) }) else { return false };
         let block = Some(NodeRequest { index, nodes });
         self.ask_with_upgrade(id, Request { block, ..request }, priority, now).is_some()
-    }
-
-    /// Whether a peer with a shorter tree can prove the block to us: some tree over it is part of both.
-    fn has_tree_parent(&self, peer: &Peer, index: u64) -> bool {
-        let length = self.core.length();
-        if peer.remote.length >= length {
-            return true;
-        }
-        let mut iter = Iter::new(2 * index);
-        let mut span = 2;
-        while iter.parent().is_some() {
-            let left = (iter.index + 1 - iter.factor / 2) / 2;
-            let end = left + span;
-            if end > length {
-                // They share the root.
-                return end > peer.remote.length;
-            }
-            if end > peer.remote.length {
-                return false;
-            }
-            span *= 2;
-            if self.core.find_block(true, left, end).is_some() {
-                return true;
-            }
-        }
-        false
     }
 
     /// Asks which blocks of a segment a peer has, once.
@@ -239,19 +242,31 @@ impl Replicator {
             }
         }
         self.ask_rested(now);
+        self.look_on(now);
         if self.peers.len() > 1 {
             self.manifest_from_another(now);
             self.upgrade_from_another(now);
             self.reorg_from_another(now);
             self.ask_others(now);
         }
-        self.needs_tick().then_some(SLOW_MIN)
+        // Where answers are to come, the search goes on with them.
+        let looks_on = |peer: &Peer| peer.looks_on() && peer.inflight == 0;
+        let after = if self.peers.values().any(looks_on) { Duration::ZERO } else { SLOW_MIN };
+        self.needs_tick().then_some(after)
     }
 
     /// Whether there is something to look after.
     pub(crate) fn needs_tick(&self) -> bool {
-        let late = |peer: &Peer| peer.suspected.is_some() || peer.rests_until.is_some();
+        let late = |peer: &Peer| peer.suspected.is_some() || peer.rests_until.is_some() || peer.looks_on();
         !self.inflight.is_empty() || self.peers.values().any(late)
+    }
+
+    /// Searches that were cut short go on.
+    fn look_on(&mut self, now: Duration) {
+        let ids: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| peer.looks_on()).map(|(&id, _)| id).collect();
+        for id in ids {
+            self.update(id, now);
+        }
     }
 
     /// Peers that refused something are asked again.
@@ -338,19 +353,51 @@ impl Replicator {
         }
         slow.sort_unstable();
         let block_bytes = self.average_block();
+        let owed = |asked: &Inflight| Some((asked.peer, asked.request.block?.index));
+        let mut owed: HashSet<(PeerId, u64)> = self.inflight.values().filter_map(owed).collect();
         for (_, index, owes, age) in slow {
             let other = self.peers.iter().find(|(id, peer)| {
                 let late = age >= (peer.latency * SLOW).clamp(SLOW_MIN, SLOW_MAX);
                 let free = !peer.paused && peer.inflight < peer.window(block_bytes);
-                let asked = self
-                    .inflight
-                    .values()
-                    .any(|asked| asked.peer == **id && asked.request.block.is_some_and(|block| block.index == index));
-                **id != owes && late && free && peer.has(index) && !asked
+                **id != owes && late && free && peer.has(index) && !owed.contains(&(**id, index))
             });
-            if let Some((&id, _)) = other {
-                self.ask_block(id, index, PRIORITY_WAITED_FOR, now);
+            if let Some((&id, _)) = other
+                && self.ask_block(id, index, PRIORITY_WAITED_FOR, now)
+            {
+                owed.insert((id, index));
             }
         }
     }
+}
+
+/// Whether a peer that has a block can be asked for it now, which is part of an upgrade if it is beyond our core.
+fn can_ask(core: &Hypercore, peer: &Peer, index: u64, can_upgrade: bool) -> bool {
+    let needs_upgrade = index >= core.length();
+    peer.remote.fork == core.fork() && (can_upgrade || !needs_upgrade) && has_tree_parent(core, peer, index)
+}
+
+/// Whether a peer with a shorter tree can prove the block to us: some tree over it is part of both.
+fn has_tree_parent(core: &Hypercore, peer: &Peer, index: u64) -> bool {
+    let length = core.length();
+    if peer.remote.length >= length {
+        return true;
+    }
+    let mut iter = Iter::new(2 * index);
+    let mut span = 2;
+    while iter.parent().is_some() {
+        let left = (iter.index + 1 - iter.factor / 2) / 2;
+        let end = left + span;
+        if end > length {
+            // They share the root.
+            return end > peer.remote.length;
+        }
+        if end > peer.remote.length {
+            return false;
+        }
+        span *= 2;
+        if core.find_block(true, left, end).is_some() {
+            return true;
+        }
+    }
+    false
 }

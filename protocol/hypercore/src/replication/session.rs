@@ -81,29 +81,33 @@ impl Replicated {
     /// The block. If it is not here, a peer is asked for it, as soon as one has it; give up waiting whenever it suits.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// [`Error::NotFound`] for a block of a snapshot that can never come: it is beyond its length, or the core has another history
+    /// now. When the disk fails.
     pub async fn get(&self, index: u64) -> Result<Bytes, Error> {
         loop {
             if let Some(block) = self.core.get(index)? {
                 return Ok(block);
             }
+            let mut gone = false;
             let receiver = self.entry.with(|replicator, now| {
                 let receiver = replicator.wants.add_block(index);
+                // A cut before this is seen here; of one after it the want is told.
+                gone = self.core.is_gone(index);
                 // It may have come in between.
                 replicator.wants.resolve_local(&replicator.core);
                 replicator.update_all(now);
                 receiver
             });
             let waiting = Waiting(&self.entry);
+            if gone {
+                return Err(Error::NotFound);
+            }
             let answer = receiver.await;
             std::mem::forget(waiting);
             match answer {
                 Ok(Ok(_)) => {}
                 Ok(Err(Error::NotFound)) | Err(_) => tokio::task::yield_now().await,
                 Ok(Err(error)) => return Err(error),
-            }
-            if self.core.is_snapshot() && index >= self.core.length() {
-                return Err(Error::NotFound);
             }
         }
     }

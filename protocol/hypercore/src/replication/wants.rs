@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::peer::Peer;
+use super::peer::{Peer, PeerId};
+use super::ranges::{MAX_LOOK_WORDS, Range, Search};
 use crate::merkle::Seek;
 use crate::{Error, Hypercore};
 
@@ -29,19 +30,21 @@ struct Block {
 }
 
 #[derive(Debug)]
-struct Range {
-    id: u64,
-    /// What is before it is here.
-    start: u64,
-    end: Option<u64>,
-    done: Option<oneshot::Sender<()>>,
-}
-
-#[derive(Debug)]
 pub(crate) struct SeekWant {
     pub(crate) bytes: u64,
     pub(crate) inflight: Option<u64>,
     waiter: oneshot::Sender<Result<Seek, Error>>,
+}
+
+/// What a look at the ranges found.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// A block to ask for.
+    pub(crate) found: Option<u64>,
+    /// One of which the peer has not said whether it has it.
+    pub(crate) not_told: Option<u64>,
+    /// Not all was looked at.
+    pub(crate) more: bool,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +92,7 @@ impl Wants {
             }
         }
         self.requeue(index);
+        self.look_again(None, index);
     }
 
     pub(crate) fn times_asked(&self, index: u64) -> u32 {
@@ -157,7 +161,7 @@ impl Wants {
         let (sender, receiver) = oneshot::channel();
         let id = self.next_range;
         self.next_range += 1;
-        self.ranges.push(Range { id, start: range.start, end: range.end, done: Some(sender) });
+        self.ranges.push(Range::new(id, range.start, range.end, sender));
         (id, receiver)
     }
 
@@ -185,6 +189,12 @@ impl Wants {
     pub(crate) fn restart(&mut self, length: u64) {
         for range in &mut self.ranges {
             range.start = range.start.min(length);
+            range.look_again(None, length);
+        }
+        // Who waits for a block of a history that is no more may not want the one in its place.
+        let overtaken: Vec<u64> = self.blocks.range(length..).map(|(&index, _)| index).collect();
+        for index in overtaken {
+            self.resolve(index, || Ok(None));
         }
     }
 
@@ -217,53 +227,37 @@ impl Wants {
         }
     }
 
-    /// The next block of the ranges that `peer` has and nobody was asked for. `not_told` is one of which it has not said.
-    pub(crate) fn next_in_ranges(&mut self, core: &Hypercore, peer: &Peer, not_told: &mut Option<u64>) -> Option<u64> {
-        let length = core.length();
-        let mut done = false;
-        let mut found = None;
+    /// The next block of the ranges that `peer` has, nobody was asked for, and is `askable`.
+    pub(crate) fn next_in_ranges(
+        &mut self,
+        core: &Hypercore,
+        (id, peer): (PeerId, &Peer),
+        askable: impl Fn(u64) -> bool,
+    ) -> Look {
+        self.advance_ranges(core);
+        let mut search = Search { core, id, peer, asked: &self.asked, words: MAX_LOOK_WORDS, not_told: None };
+        let found = self.ranges.iter_mut().find_map(|range| search.next(range, &askable));
+        Look { found, not_told: search.not_told, more: found.is_none() && search.is_cut_short() }
+    }
+
+    /// What was asked for, or could not be, from the block `from` on may be asked for again: of a peer, or of all.
+    pub(crate) fn look_again(&mut self, peer: Option<PeerId>, from: u64) {
         for range in &mut self.ranges {
-            let end = range.end.unwrap_or(length).min(length);
-            range.start = match core.find_block(false, range.start, end) {
-                Some(missing) => missing,
-                None => end.max(range.start),
-            };
-            if range.end.is_some_and(|end| range.start >= end) {
-                done = true;
-                continue;
-            }
-            let end = end.min(peer.remote.length);
-            let mut index = range.start;
-            while index < end {
-                let word = index / 64;
-                let missing = !core.bitfield_word(word) & !self.asked.get(&word).copied().unwrap_or(0);
-                let missing = missing & (u64::MAX << (index % 64));
-                let there = missing & peer.word(word);
-                let first = word * 64 + u64::from(there.trailing_zeros());
-                if there != 0 && first < end {
-                    found = Some(first);
-                    break;
-                }
-                let unknown = word * 64 + u64::from(missing.trailing_zeros());
-                if missing != 0 && unknown < end && not_told.is_none() {
-                    *not_told = Some(unknown);
-                }
-                index = (word + 1) * 64;
-            }
-            if found.is_some() {
-                break;
-            }
+            range.look_again(peer, from);
         }
-        if done {
-            self.finish_ranges();
+    }
+
+    /// The peer is gone.
+    pub(crate) fn forget(&mut self, peer: PeerId) {
+        for range in &mut self.ranges {
+            range.forget(peer);
         }
-        found
     }
 
     /// Ends the ranges that are here as a whole.
     pub(crate) fn finish_ranges(&mut self) {
         self.ranges.retain_mut(|range| {
-            let is_done = range.end.is_some_and(|end| range.start >= end);
+            let is_done = range.is_done();
             if is_done && let Some(done) = range.done.take() {
                 let _ = done.send(());
             }
@@ -273,10 +267,8 @@ impl Wants {
 
     /// Moves the ranges forward over what is here.
     pub(crate) fn advance_ranges(&mut self, core: &Hypercore) {
-        let length = core.length();
         for range in &mut self.ranges {
-            let end = range.end.unwrap_or(length).min(length);
-            range.start = core.find_block(false, range.start, end).unwrap_or(end.max(range.start));
+            range.advance(core);
         }
         self.finish_ranges();
     }

@@ -275,9 +275,20 @@ impl Hypercore {
         }
     }
 
+    /// Whether the block is of a snapshot, and will never be here: the core has another history now, or it is beyond its length.
+    pub(crate) fn is_gone(&self, index: u64) -> bool {
+        self.snapshot.as_ref().is_some_and(|(_, saved)| saved.is_gone(index))
+    }
+
     /// The first block in `start..end` that is here (or, with `here` false, is not).
     pub fn find_block(&self, here: bool, start: u64, end: u64) -> Option<u64> {
         self.place().core.bitfield.read().find(here, start, end)
+    }
+
+    /// As if these blocks were here.
+    #[cfg(test)]
+    pub(crate) fn set_here(&self, start: u64, end: u64) {
+        self.place().core.bitfield.write().set(start, end);
     }
 
     /// 64 blocks from `64 * word` on: which of them are here, the first in bit 0.
