@@ -79,6 +79,13 @@ fn names_are_found_again_and_written_on() {
     for kind in KINDS {
         let recorded = Recorded::new(kind);
         let (store, _) = imported(&recorded.entries);
+        for name in ["local", "named"] {
+            let about = recorded.core(name);
+            let part = |part: &str| unhex(about["alias"][part].as_str().expect("hex"));
+            let alias = [part("namespace"), part("name")].concat();
+            let found = store.discovery_key_of(&alias).expect("readable");
+            assert_eq!(found, Some(crypto::discovery_key(&key(about))), "{kind} {name}");
+        }
         let store = Corestore::new(store).expect("opened");
         for name in ["local", "cut", "emptied", "cleared"] {
             let about = recorded.core(name);
