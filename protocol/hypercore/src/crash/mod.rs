@@ -195,6 +195,19 @@ fn what_is_written_later_is_there_with_what_is_written_behind_it() {
 }
 
 #[test]
+fn a_store_that_another_process_is_making_is_in_use() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // As the other process is when it has looked whether there is a store, and has made nothing yet.
+    let lock = std::fs::File::create(folder.path().join("lock")).expect("a file");
+    lock.try_lock().expect("locked");
+    let opened = Store::open(folder.path(), Durability::System);
+    assert!(matches!(opened, Err(crate::Error::InUse)), "{opened:?}");
+    assert!(!Store::exists(folder.path()), "it has made nothing either");
+    drop(lock);
+    Store::open(folder.path(), Durability::System).expect("opens");
+}
+
+#[test]
 fn the_durable_mode_is_as_strict() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut workload = Workload::new(3);

@@ -1,4 +1,4 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,9 @@ const CACHE: usize = 32 << 20;
 pub(super) const DATABASE: &str = "cores.redb";
 
 const NEW_DATABASE: &str = "cores.redb.new";
+
+/// Locked by the process that has the store open, from before it looks what is there.
+const LOCK: &str = "lock";
 
 /// What a file with a number is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub(super) fn is_of_store(folder: &Path) -> io::Result<bool> {
     for entry in std::fs::read_dir(folder)? {
         let (name, is_file) = entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?.is_file())))?;
         let is_ours = name.to_str().is_some_and(|name| {
-            [DATABASE, NEW_DATABASE].contains(&name) || numbered(name, Kind::Log) || numbered(name, Kind::Large)
+            [DATABASE, NEW_DATABASE, LOCK].contains(&name) || numbered(name, Kind::Log) || numbered(name, Kind::Large)
         });
         if !is_ours || !is_file {
             return Ok(false);
@@ -92,10 +95,13 @@ pub(crate) trait DataFile: Send + Sync {
 /// A folder of the file system.
 pub(crate) struct Folder {
     path: PathBuf,
+    /// Held until the folder is let go.
+    _lock: File,
 }
 
 impl Folder {
-    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+    /// The folder, which is made if there is none, for this process alone.
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
         let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
         std::fs::create_dir_all(path)?;
         for made in missing {
@@ -103,7 +109,13 @@ impl Folder {
             let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
             sync_names(parent.unwrap_or(Path::new(".")))?;
         }
-        Ok(Self { path: path.into() })
+        // Two processes that found no database would each make one, and have files of different stores open under one name.
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(path.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
     }
 
     fn path_of(&self, kind: Kind, number: u64) -> PathBuf {
