@@ -59,7 +59,7 @@ pub enum Event {
     Ephemeral,
     /// The address that we are seen at has changed.
     NatUpdate,
-    /// The machine has slept; what was known may be stale.
+    /// The machine has slept, or a dead socket was bound again; what was known may be stale.
     Wakeup,
     /// Whether the network answers has changed.
     Health(Health),

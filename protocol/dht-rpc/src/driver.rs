@@ -356,16 +356,22 @@ impl Inner {
     }
 }
 
-/// Takes datagrams from a socket until it or the node is closed.
-async fn read_socket(inner: Arc<Inner>, id: SocketId, socket: UdxSocket, probes: Option<mpsc::Sender<Probe>>) {
+/// Takes datagrams from a socket, and from those that take its place, until it or the node is closed.
+async fn read_socket(inner: Arc<Inner>, id: SocketId, mut socket: UdxSocket, probes: Option<mpsc::Sender<Probe>>) {
     let mut closed = inner.closed.subscribe();
     loop {
         let datagram = tokio::select! {
             biased;
             datagram = socket.recv() => datagram,
-            _ = closed.wait_for(|closed| *closed) => None,
+            _ = closed.wait_for(|closed| *closed) => return,
         };
-        let Some(datagram) = datagram else { return };
+        let Some(datagram) = datagram else {
+            match inner.bind_anew(id, &socket).await {
+                Some(anew) => socket = anew,
+                None => return,
+            }
+            continue;
+        };
         let from = match datagram.from {
             SocketAddr::V4(from) => from,
             SocketAddr::V6(from) => match from.ip().to_ipv4_mapped() {

@@ -340,3 +340,37 @@ async fn a_bootstrap_node_by_name_has_a_suggested_address() {
     node.bootstrapped().await;
     assert_eq!(node.table_len(), 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_died_is_bound_again() {
+    let world = World::new(14, 4).await;
+    let ((alice, events), (bob, _)) = (&world.nodes[2], &world.nodes[3]);
+    for id in [SocketId::SERVER, SocketId::CLIENT] {
+        let before = alice.socket(id).expect("bound");
+        let at = SocketAddr::new(host(2).into(), before.local_addr().port());
+        events.events.lock().expect("lock").clear();
+        world.net.fail_receives(at, std::io::ErrorKind::Other, 2000);
+        before.closed().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let after = alice.socket(id).expect("bound");
+        assert!(before != after && before.local_addr() == after.local_addr(), "{id:?}");
+        assert!(events.events.lock().expect("lock").contains(&Event::Wakeup), "whoever announces is told");
+    }
+    let value = Some(Bytes::from_static(b"hello"));
+    let options = || RequestOptions { value: value.clone(), ..RequestOptions::default() };
+    assert_eq!(bob.request(addr(2), ECHO, options()).await.expect("answered").value, value);
+    assert_eq!(alice.request(addr(3), ECHO, options()).await.expect("answered").value, value);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_gone_binds_nothing() {
+    let world = World::new(15, 2).await;
+    let (alice, _) = &world.nodes[1];
+    alice.suspend().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(alice.udx().gauges().sockets, 0, "what we have closed ourselves stays so");
+    alice.resume().expect("bound");
+    alice.destroy();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(alice.udx().gauges().sockets, 0);
+}

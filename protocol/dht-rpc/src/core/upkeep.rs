@@ -266,7 +266,8 @@ impl Core {
         self.wake_up();
     }
 
-    fn wake_up(&mut self) {
+    /// What was known may be stale.
+    pub(crate) fn wake_up(&mut self) {
         // Everything known is old, and pings begin two ticks from now.
         self.tick += 2 * OLD_NODE;
         self.tick = (self.tick | 7) - 1;

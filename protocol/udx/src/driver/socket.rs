@@ -32,8 +32,10 @@ const BATCHES_PER_TURN: usize = 4;
 const ANSWER_AFTER: usize = 128 << 10;
 /// Idle receive buffers that an instance keeps.
 const SPARE_BUFFERS: usize = 2;
-/// Receive errors in a row after which a socket counts as dead.
+/// Receive errors in a row after which a socket counts as dead; those that are about a destination do not count.
 const MAX_ERRORS: u32 = 1000;
+/// Windows' error for a datagram of ours whose time to live ran out. The standard library has no kind for it.
+const WSAENETRESET: i32 = 10_052;
 
 /// Memory for one receive batch. Pages that no datagram reaches are never touched.
 #[derive(Debug)]
@@ -200,7 +202,7 @@ impl UdxSocket {
         self.core.id
     }
 
-    /// The next datagram that belongs to no live stream; `None` once the socket is closed.
+    /// The next datagram that belongs to no live stream; `None` once the socket is closed, also by errors of the system.
     ///
     /// Datagrams wait in a bounded queue; the oldest are dropped when nobody takes them. Dropping the future loses
     /// nothing.
@@ -258,7 +260,7 @@ impl UdxSocket {
         self.core.close();
     }
 
-    /// Whether [`UdxSocket::close`] was called.
+    /// Whether [`UdxSocket::close`] was called, or the system only reported errors.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.core.closed.load(Ordering::Acquire)
@@ -284,6 +286,14 @@ impl Hash for UdxSocket {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.core.id.hash(state);
     }
+}
+
+/// Whether a receive fails because an earlier datagram found no receiver, which Windows reports here as often as ICMP says so: anybody
+/// can make it, and the socket is as good as before. libuv passes over the same errors.
+fn is_about_a_destination(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionReset | ConnectionRefused | HostUnreachable | NetworkUnreachable)
+        || (cfg!(windows) && error.raw_os_error() == Some(WSAENETRESET))
 }
 
 /// The task of a socket.
@@ -344,7 +354,10 @@ impl Driver {
                     self.take_batch(core, filled.map(|(slice, received)| (&slice[..], received)));
                 }
                 Poll::Ready(Err(error)) => {
-                    // Some systems report here that an earlier datagram found no receiver. That is not our end.
+                    if is_about_a_destination(&error) {
+                        tracing::trace!(%error, socket = %core.local_addr, "an earlier datagram did not arrive");
+                        continue;
+                    }
                     tracing::debug!(%error, socket = %core.local_addr, "receive failed");
                     self.errors += 1;
                     if self.errors > MAX_ERRORS {

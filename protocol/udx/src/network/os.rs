@@ -125,7 +125,8 @@ impl DatagramSocket for OsSocket {
         };
         let _exclusive = self.ttl.write();
         let socket = SockRef::from(&self.io);
-        let v4 = outgoing.destination.is_ipv4();
+        // macOS has no option of IPv4 on a socket of IPv6: there the other one is for datagrams of both kinds.
+        let v4 = outgoing.destination.is_ipv4() && (!self.v6 || socket.ttl_v4().is_ok());
         let before = if v4 { socket.ttl_v4()? } else { socket.unicast_hops_v6()? };
         let set = |ttl| if v4 { socket.set_ttl_v4(ttl) } else { socket.set_unicast_hops_v6(ttl) };
         set(ttl)?;

@@ -208,6 +208,20 @@ impl SimNetwork {
         self.world.lock().middlebox = Some(Box::new(middlebox));
     }
 
+    /// The next `times` receives of the socket at `addr` fail, if there is one.
+    pub fn fail_receives(&self, addr: SocketAddr, kind: io::ErrorKind, times: usize) {
+        let socket = self.world.lock().sockets.get(&addr).and_then(Weak::upgrade);
+        let Some(socket) = socket else { return };
+        let waker = {
+            let mut queue = socket.queue.lock();
+            queue.failures = Some((kind, times));
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> SimStats {
@@ -337,6 +351,8 @@ struct Queue {
     arrivals: BinaryHeap<Reverse<Arrival>>,
     sleep: Option<Pin<Box<Sleep>>>,
     waker: Option<Waker>,
+    /// How, and how often, receiving fails.
+    failures: Option<(io::ErrorKind, usize)>,
 }
 
 struct SimSocket {
@@ -379,6 +395,10 @@ impl DatagramSocket for SimSocket {
         received: &mut [Received],
     ) -> Poll<io::Result<usize>> {
         let mut queue = self.queue.lock();
+        if let Some((kind, times)) = queue.failures.take().filter(|(_, times)| *times > 0) {
+            queue.failures = Some((kind, times - 1));
+            return Poll::Ready(Err(kind.into()));
+        }
         loop {
             let now = Instant::now();
             let mut filled = 0;
