@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 /// A public key of a peer.
 pub(crate) type Key = [u8; 32];
 
-/// The most peers that are remembered as banned. At the limit the oldest ban is forgotten: a firewall that still dislikes that
-/// peer bans it again when it returns.
+/// The most peers that are remembered as banned by [`PeerInfo::ban`](crate::PeerInfo::ban), and as many that the firewall has banned. At
+/// the limit the oldest ban of the same kind is forgotten: a firewall that still dislikes that peer bans it again when it returns, and
+/// strangers, who choose their keys, push out nobody whom the application banned.
 pub const MAX_BANNED: usize = 4096;
 
 /// Decides about a peer by its public key: `true` refuses it, **and bans it** until [`PeerInfo::ban`](crate::PeerInfo::ban)
@@ -25,29 +26,55 @@ pub(crate) struct Bans {
 
 #[derive(Debug, Default)]
 struct Inner {
+    by_hand: Set,
+    by_firewall: Set,
+}
+
+#[derive(Debug, Default)]
+struct Set {
     keys: HashSet<Key>,
     oldest_first: VecDeque<Key>,
 }
 
-impl Bans {
-    pub(crate) fn contains(&self, key: &Key) -> bool {
-        self.inner.lock().keys.contains(key)
-    }
-
-    pub(crate) fn set(&self, key: Key, banned: bool) {
-        let mut inner = self.inner.lock();
-        if !banned {
-            if inner.keys.remove(&key) {
-                inner.oldest_first.retain(|other| *other != key);
-            }
-        } else if inner.keys.insert(key) {
-            inner.oldest_first.push_back(key);
-            if inner.oldest_first.len() > MAX_BANNED
-                && let Some(oldest) = inner.oldest_first.pop_front()
+impl Set {
+    fn insert(&mut self, key: Key) {
+        if self.keys.insert(key) {
+            self.oldest_first.push_back(key);
+            if self.oldest_first.len() > MAX_BANNED
+                && let Some(oldest) = self.oldest_first.pop_front()
             {
-                inner.keys.remove(&oldest);
+                self.keys.remove(&oldest);
             }
         }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if self.keys.remove(key) {
+            self.oldest_first.retain(|other| other != key);
+        }
+    }
+}
+
+impl Bans {
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        let inner = self.inner.lock();
+        inner.by_hand.keys.contains(key) || inner.by_firewall.keys.contains(key)
+    }
+
+    /// The application bans a peer, or lifts every ban of it.
+    pub(crate) fn set(&self, key: Key, banned: bool) {
+        let mut inner = self.inner.lock();
+        if banned {
+            inner.by_hand.insert(key);
+        } else {
+            inner.by_hand.remove(&key);
+            inner.by_firewall.remove(&key);
+        }
+    }
+
+    /// The firewall has refused a peer.
+    fn refuse(&self, key: Key) {
+        self.inner.lock().by_firewall.insert(key);
     }
 }
 
@@ -83,7 +110,7 @@ impl Gate {
             return Verdict::Refused;
         }
         if self.firewall.as_ref().is_some_and(|firewall| firewall(key)) {
-            self.bans.set(*key, true);
+            self.bans.refuse(*key);
             return Verdict::Banned;
         }
         Verdict::Welcome
@@ -118,21 +145,34 @@ mod tests {
         assert_eq!(gate.check(&[2; 32]), Verdict::Banned);
     }
 
+    fn key(index: usize) -> Key {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&(index as u64).to_le_bytes());
+        key
+    }
+
     #[test]
     fn the_oldest_ban_is_forgotten_at_the_limit() {
         let bans = Bans::default();
-        let key = |index: usize| {
-            let mut key = [0; 32];
-            key[..8].copy_from_slice(&(index as u64).to_le_bytes());
-            key
-        };
         for index in 0..MAX_BANNED + 10 {
             bans.set(key(index), true);
             bans.set(key(index), true);
         }
         assert!(!bans.contains(&key(9)));
         assert!(bans.contains(&key(10)));
-        assert_eq!(bans.inner.lock().keys.len(), MAX_BANNED);
-        assert_eq!(bans.inner.lock().oldest_first.len(), MAX_BANNED);
+        let inner = bans.inner.lock();
+        assert_eq!((inner.by_hand.keys.len(), inner.by_hand.oldest_first.len()), (MAX_BANNED, MAX_BANNED));
+    }
+
+    #[test]
+    fn strangers_do_not_push_out_whom_the_application_banned() {
+        let gate = Gate::new([1; 32], Some(Arc::new(|key| *key != [2; 32])));
+        gate.bans.set([2; 32], true);
+        for index in 0..MAX_BANNED + 1000 {
+            assert_eq!(gate.check(&key(index)), Verdict::Banned);
+        }
+        assert_eq!(gate.check(&[2; 32]), Verdict::Refused);
+        let inner = gate.bans.inner.lock();
+        assert_eq!((inner.by_firewall.keys.len(), inner.by_hand.keys.len()), (MAX_BANNED, 1));
     }
 }
