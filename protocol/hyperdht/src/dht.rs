@@ -22,7 +22,7 @@ use crate::connection_pool::ConnectionPool;
 use crate::constants::{BOOTSTRAP_NODES, DEFAULT_PORT, command};
 use crate::error::ConnectError;
 use crate::forwards::{Forwards, Route, route_handshake, route_holepunch};
-use crate::holepunch::{HolepunchHook, PunchStats, RandomPunches};
+use crate::holepunch::{Attempts, HolepunchHook, PunchStats, RandomPunches};
 use crate::local::LocalAddresses;
 use crate::messages::{Handshake, Holepunch};
 use crate::relay::RelayStats;
@@ -120,6 +120,8 @@ pub(crate) struct Inner {
     begun: Instant,
     pub(crate) state: Mutex<State>,
     pub(crate) routes: Mutex<Routes>,
+    /// The attempts to punch for clients. Locked before the state of any of them, and before that of the node.
+    pub(crate) attempts: Mutex<Attempts>,
     pub(crate) online: watch::Sender<bool>,
     pub(crate) suspended: watch::Sender<bool>,
     /// Suspend and resume wait for each other.
@@ -145,6 +147,8 @@ pub(crate) struct State {
     pub(crate) relaying: RelayStats,
     /// The sockets of the pool, by their numbers.
     pub(crate) pool_sockets: HashMap<u64, Weak<PoolSocket>>,
+    /// How many of them are for clients.
+    pub(crate) served_sockets: usize,
     pub(crate) storage: Option<Storage>,
 }
 
@@ -191,6 +195,7 @@ impl Dht {
             punches: PunchStats::default(),
             relaying: RelayStats::default(),
             pool_sockets: HashMap::new(),
+            served_sockets: 0,
             storage: None,
         };
         let inner = Arc::new(Inner {
@@ -200,6 +205,7 @@ impl Dht {
             begun: now,
             state: Mutex::new(state),
             routes: Mutex::new(Routes::new(now)),
+            attempts: Mutex::default(),
             online: watch::Sender::new(true),
             suspended: watch::Sender::new(false),
             rest: tokio::sync::Mutex::default(),
@@ -415,7 +421,7 @@ impl Inner {
         let route = {
             let forwards = &mut self.state.lock().forwards;
             let relay = forwards.relay(&target, now());
-            limit(route_handshake(&message, request.from(), relay), forwards)
+            limit(route_handshake(&message, request.from(), relay), request, forwards)
         };
         follow(route, request);
     }
@@ -432,7 +438,7 @@ impl Inner {
         let route = {
             let forwards = &mut self.state.lock().forwards;
             let relay = forwards.relay(&target, now());
-            limit(route_holepunch(&message, request.from(), relay), forwards)
+            limit(route_holepunch(&message, request.from(), relay), request, forwards)
         };
         follow(route, request);
     }
@@ -483,9 +489,9 @@ async fn watch_network(node: Weak<Inner>) {
     }
 }
 
-fn limit(route: Route, forwards: &mut Forwards) -> Route {
+fn limit(route: Route, request: &IncomingRequest, forwards: &mut Forwards) -> Route {
     match route {
-        Route::Forward(..) | Route::Reply(..) if !forwards.may_forward(now()) => Route::Drop,
+        Route::Forward(..) | Route::Reply(..) if !forwards.may_forward(*request.from().ip(), now()) => Route::Drop,
         route => route,
     }
 }

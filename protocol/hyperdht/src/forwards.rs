@@ -1,7 +1,7 @@
 //! Which peers a node forwards to, and where a message on its way goes next.
 
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use dht_rpc::NodeId;
@@ -13,6 +13,9 @@ use crate::messages::{Handshake, Holepunch, Mode};
 /// goes, so without a limit a node could be used to hide the origin of a flood.
 const MAX_FORWARDS_PER_SECOND: u32 = 5000;
 
+/// Those of them from one host: it alone does not keep the messages of others from their way.
+const MAX_FORWARDS_PER_HOST: u32 = 500;
+
 /// Peers that announced themselves here, and those that listen in this process.
 #[derive(Debug)]
 pub(crate) struct Forwards {
@@ -21,6 +24,8 @@ pub(crate) struct Forwards {
     own: HashMap<NodeId, Vec<u8>>,
     second: Instant,
     forwarded: u32,
+    /// By the hosts that they were from. As long as the second, and so not longer than the limit of all.
+    forwarded_from: HashMap<Ipv4Addr, u32>,
 }
 
 #[derive(Debug)]
@@ -31,7 +36,13 @@ struct Forward {
 
 impl Forwards {
     pub(crate) fn new(options: CacheOptions, now: Instant) -> Self {
-        Self { announced: Cache::new(options, now), own: HashMap::new(), second: now, forwarded: 0 }
+        Self {
+            announced: Cache::new(options, now),
+            own: HashMap::new(),
+            second: now,
+            forwarded: 0,
+            forwarded_from: HashMap::new(),
+        }
     }
 
     /// How many peers are forwarded to.
@@ -73,14 +84,23 @@ impl Forwards {
         self.announced.get(target, now).map(|forward| forward.relay)
     }
 
-    /// Counts a message that is to be forwarded; `false` when there are too many.
-    pub(crate) fn may_forward(&mut self, now: Instant) -> bool {
+    /// Counts a message of this host that is to be forwarded; `false` when there are too many.
+    pub(crate) fn may_forward(&mut self, from: Ipv4Addr, now: Instant) -> bool {
         if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
             self.second = now;
             self.forwarded = 0;
+            self.forwarded_from.clear();
         }
-        self.forwarded = self.forwarded.saturating_add(1);
-        self.forwarded <= MAX_FORWARDS_PER_SECOND
+        if self.forwarded >= MAX_FORWARDS_PER_SECOND {
+            return false;
+        }
+        let of_host = self.forwarded_from.entry(from).or_default();
+        if *of_host >= MAX_FORWARDS_PER_HOST {
+            return false;
+        }
+        *of_host += 1;
+        self.forwarded += 1;
+        true
     }
 }
 
@@ -180,9 +200,17 @@ mod tests {
     fn forwarding_is_limited() {
         let now = Instant::now();
         let mut forwards = Forwards::new(CacheOptions { max_size: 10, max_age: None }, now);
-        let allowed = (0..MAX_FORWARDS_PER_SECOND * 2).filter(|_| forwards.may_forward(now)).count();
-        assert_eq!(allowed, MAX_FORWARDS_PER_SECOND as usize);
-        assert!(forwards.may_forward(now + Duration::from_secs(1)));
+        let host = |i: u32| Ipv4Addr::from_bits(i + 1);
+        let mut allowed = |from: fn(u32) -> Ipv4Addr, messages: u32, at| {
+            (0..messages).filter(|i| forwards.may_forward(from(*i), at)).count() as u32
+        };
+        let one = |_: u32| Ipv4Addr::LOCALHOST;
+        assert_eq!(allowed(one, MAX_FORWARDS_PER_SECOND * 2, now), MAX_FORWARDS_PER_HOST);
+        let rest = MAX_FORWARDS_PER_SECOND - MAX_FORWARDS_PER_HOST;
+        assert_eq!(allowed(host, MAX_FORWARDS_PER_SECOND * 2, now), rest, "the others have what it left");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(allowed(one, 1, later), 1);
+        assert_eq!(forwards.forwarded_from.len(), 1);
     }
 
     #[test]

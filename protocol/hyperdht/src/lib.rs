@@ -38,6 +38,7 @@
 
 mod addresses;
 mod announcer;
+mod arrival;
 mod cache;
 mod connect;
 pub mod connection_pool;
@@ -72,11 +73,11 @@ pub use dht_rpc::BootstrapNode;
 pub use error::{ConnectError, ListenError, QueryError};
 pub use gauges::Gauges;
 pub use handshakes::MAX_HANDSHAKES;
-pub use holepunch::{HolepunchHook, PunchError, PunchStats, PunchView};
+pub use holepunch::{HolepunchHook, MAX_PUNCH_ATTEMPTS, PunchError, PunchStats, PunchView};
 pub use queries::{AnnounceOptions, Found, FoundPeer, Lookup, MutableValue};
 pub use relay::{RelayStats, Relays};
 pub use routes::MAX_KEPT_SOCKETS;
 pub use server::{ACCEPT_BACKLOG, Firewall, Server, ServerOptions};
-pub use socket_pool::MAX_POOL_SOCKETS;
+pub use socket_pool::{MAX_POOL_SOCKETS, MAX_SERVED_SOCKETS};
 pub use storage::{MAX_LOOKUP_RECORDS, MAX_VALUE, StorageOptions};
 pub use unproven::MAX_UNPROVEN_PER_HOST;

@@ -6,27 +6,28 @@ use std::time::Duration;
 
 use crypto::KeyPair;
 use crypto::noise::Session;
-use dht_rpc::{IncomingRequest, NodeId, ReplyOptions};
+use dht_rpc::{IncomingRequest, NodeId};
 use parking_lot::Mutex;
 use secret_stream::SecretStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use udx::{StreamOptions, UdxSocket, UdxStream, WeakUdxStream};
 
 use crate::addresses::{is_private, match_address};
 use crate::announcer::Announcer;
+use crate::arrival::Arrival;
 use crate::connection_pool::ConnectionPool;
 use crate::constants::{code, firewall};
 use crate::dht::{Connection, Inner, now};
 use crate::error::{ConnectError, ListenError};
 use crate::handshakes::{Handshakes, Known, Outcome, Slot};
 use crate::holepunch::{HolepunchHook, Responder, Serving};
-use crate::messages::{Handshake, Holepunch, HolepunchInfo, Mode, NoisePayload, PeerRecord, UdxInfo};
+use crate::messages::{Handshake, Holepunch, HolepunchInfo, NoisePayload, PeerRecord, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
 use crate::relay::{self, Direct, Meeting, Opened, Place, Relays};
 use crate::routes;
 use crate::secure_payload::SecurePayload;
 use crate::socket_pool::PoolSocket;
-use crate::unproven::Unproven;
+use crate::unproven::{Awaited, Unproven};
 
 /// How long a client has to write to its stream after the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -271,62 +272,55 @@ impl Listening {
         if message.noise.is_empty() || *self.dht.suspended.borrow() {
             return;
         }
+        let Some(arrival) = Arrival::of(message) else { return };
         // Only nodes that we are announced at forward to us. Others make something up, at the cost of whom they name.
-        let forwarded = matches!(message.mode, Mode::FromRelay | Mode::FromSecondRelay);
-        if forwarded && !self.announcer.may_forward(request.from()) {
+        if arrival.is_forwarded() && !self.announcer.may_forward(request.from()) {
             tracing::debug!(from = %request.from(), "handshake from a node that does not know us");
             return;
         }
         // This must come before any waiting: a repeated handshake must find the first one.
         let Some(known) = self.handshakes.lock().slot(message.noise, now()) else { return };
-        let route = Route { mode: message.mode, peer: message.peer_address, relay: message.relay_address };
         let request = request.clone();
         match known {
             Known::Repeated(slot) => {
                 let mut outcome = slot.outcome.subscribe();
                 if let Some(outcome) = &*outcome.borrow_and_update() {
-                    route.answer(&request, &slot, outcome);
+                    answer(arrival, &request, &slot, outcome);
                     return;
                 }
                 tokio::spawn(async move {
                     if let Ok(outcome) = outcome.wait_for(Option::is_some).await
                         && let Some(outcome) = &*outcome
                     {
-                        route.answer(&request, &slot, outcome);
+                        answer(arrival, &request, &slot, outcome);
                     }
                 });
             }
             Known::New(slot) => {
                 let noise = message.noise.to_vec();
-                tokio::spawn(async move { self.serve(&slot, &noise, route, &request).await });
+                tokio::spawn(async move { self.serve(&slot, &noise, arrival, &request).await });
             }
         }
     }
 
-    async fn serve(&self, slot: &Slot, noise: &[u8], route: Route, request: &IncomingRequest) {
+    async fn serve(&self, slot: &Slot, noise: &[u8], arrival: Arrival, request: &IncomingRequest) {
         let mut handshake = NoiseWrap::responder(self.keys.clone());
-        let host = *route.peer.unwrap_or(request.from()).ip();
-        let received = if self.unproven.lock().has_room(host, now()) {
-            handshake
-                .recv(noise)
-                .inspect_err(|error| tracing::debug!(from = %request.from(), %error, "bad handshake"))
-                .ok()
-        } else {
-            tracing::debug!(%host, "too many clients of one host are awaited");
-            None
-        };
+        let received = handshake
+            .recv(noise)
+            .inspect_err(|error| tracing::debug!(from = %request.from(), %error, "bad handshake"))
+            .ok();
         let Some(remote) = received else {
-            route.answer(request, slot, &Outcome::Ignored);
+            answer(arrival, request, slot, &Outcome::Ignored);
             slot.outcome.send_replace(Some(Outcome::Ignored));
             // Anybody can make these up: they must not take the place of others.
             self.handshakes.lock().forget(slot);
             return;
         };
-        let (outcome, prepared) = match self.prepare(slot, handshake, &remote, route, request) {
+        let (outcome, prepared) = match self.prepare(slot, handshake, &remote, arrival, request) {
             Some((reply, prepared)) => (Outcome::Reply(reply.into()), prepared),
             None => (Outcome::Ignored, None),
         };
-        route.answer(request, slot, &outcome);
+        answer(arrival, request, slot, &outcome);
         slot.outcome.send_replace(Some(outcome));
         if let Some(prepared) = prepared {
             self.connect(prepared).await;
@@ -340,11 +334,10 @@ impl Listening {
         slot: &Slot,
         mut handshake: NoiseWrap,
         remote: &NoisePayload,
-        route: Route,
+        arrival: Arrival,
         request: &IncomingRequest,
     ) -> Option<(Vec<u8>, Option<Prepared>)> {
-        let client = route.peer.unwrap_or(request.from());
-        let direct = route.peer.is_none();
+        let client = arrival.client(request);
 
         let remote_key = *handshake.remote_public_key()?;
         if self.options.firewall.as_ref().is_some_and(|refuses| refuses(&remote_key, remote, client))
@@ -376,7 +369,7 @@ impl Listening {
         let reply = handshake.send(&payload).ok()?;
         let session = handshake.finish().ok()?;
 
-        let connect_to = if direct {
+        let connect_to = if !arrival.is_forwarded() {
             Some((self.dht.rpc.socket(request.socket())?, client))
         } else if remote.firewall == firewall::OPEN {
             Some((self.dht.rpc.socket(self.dht.rpc.request_socket())?, client))
@@ -391,7 +384,7 @@ impl Listening {
             };
             let secure = SecurePayload::new(holepunch_secret(&session), &mut self.dht.state.lock().rng);
             let hook = self.options.holepunch.clone();
-            match Serving::new(&self.dht, remote.firewall, secure, hook, !same_network) {
+            match Serving::new(&self.dht, *client.ip(), remote.firewall, secure, hook, !same_network) {
                 Ok((responder, serving)) => {
                     // The slot is new, and so without a responder.
                     let _ = slot.responder.set(responder);
@@ -418,6 +411,7 @@ impl Listening {
         let Prepared { stream, session, remote_id, host, reusable, connect_to, serving, meeting } = prepared;
         let written_to = connect_to.is_some();
         let awaited = Arc::new(());
+        let outnumbered = Arc::new(Notify::new());
         let mut stopped = self.stopped.subscribe();
         let opened = match connect_to {
             Some((socket, addr)) => {
@@ -426,8 +420,14 @@ impl Listening {
                 Opened::Direct((socket, SocketAddr::V4(addr), pooled))
             }
             None => {
-                let awaited = Arc::downgrade(&awaited);
-                self.unproven.lock().add(host, Box::new(move || awaited.upgrade().is_none()), now());
+                let (awaited, outnumbered_by) = (Arc::downgrade(&awaited), outnumbered.clone());
+                self.await_proof(
+                    host,
+                    Awaited {
+                        settled: Box::new(move || awaited.strong_count() == 0),
+                        end: Box::new(move || outnumbered_by.notify_one()),
+                    },
+                );
                 let place = Place::default();
                 let relayed = meeting.map(|meeting| meeting.meet(&self.dht, stream.id(), &place));
                 let direct = Box::pin(await_client(self.dht.clone(), stream.downgrade(), serving, place));
@@ -437,6 +437,10 @@ impl Listening {
                         Ok(opened) => opened,
                         Err(_) => return,
                     },
+                    () = outnumbered.notified() => {
+                        tracing::debug!(%host, "too many clients of one host are awaited");
+                        return;
+                    }
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                 }
             }
@@ -461,8 +465,14 @@ impl Listening {
         drop(awaited);
         if written_to {
             let (monitor, stream) = (connection.monitor(), connection.transport().downgrade());
-            let settled = move || monitor.raw_bytes_read() > 0 || stream.upgrade().is_none();
-            self.unproven.lock().add(host, Box::new(settled), now());
+            let unwanted = stream.clone();
+            self.await_proof(
+                host,
+                Awaited {
+                    settled: Box::new(move || monitor.raw_bytes_read() > 0 || stream.upgrade().is_none()),
+                    end: Box::new(move || unwanted.destroy()),
+                },
+            );
         }
         if let Some(pool) = &self.options.pool {
             pool.attach(connection);
@@ -473,6 +483,14 @@ impl Listening {
             && connections.try_send(connection).is_err()
         {
             tracing::warn!("connection dropped: nobody accepts");
+        }
+    }
+
+    /// Counts a client that has not shown yet that it is at `host`.
+    fn await_proof(&self, host: Ipv4Addr, client: Awaited) {
+        let ended = self.unproven.lock().add(host, client, now());
+        if let Some(ended) = ended {
+            (ended.end)();
         }
     }
 
@@ -515,26 +533,8 @@ fn remote_stream(remote: &NoisePayload) -> Result<u32, u64> {
     u32::try_from(udx.id).map_err(|_| code::ABORTED)
 }
 
-/// How a handshake came here, and so how the answer goes back.
-#[derive(Clone, Copy, Debug)]
-struct Route {
-    mode: Mode,
-    peer: Option<SocketAddrV4>,
-    relay: Option<SocketAddrV4>,
-}
-
-impl Route {
-    fn answer(&self, request: &IncomingRequest, slot: &Slot, outcome: &Outcome) {
-        let Outcome::Reply(noise) = outcome else { return };
-        let socket = slot.responder.get().and_then(Responder::reply_socket);
-        let message = |mode, peer_address| Handshake { mode, noise, peer_address, relay_address: None }.encode();
-        match (self.mode, self.relay) {
-            (Mode::FromClient, _) => request.reply(Some(message(Mode::Reply, None).into()), ReplyOptions::bare()),
-            (Mode::FromRelay, _) => request.relay(message(Mode::FromServer, self.peer).into(), request.from(), socket),
-            (Mode::FromSecondRelay, Some(first)) => {
-                request.relay(message(Mode::FromServer, self.peer).into(), first, socket);
-            }
-            _ => {}
-        }
-    }
+/// Answers with what became of a handshake.
+fn answer(arrival: Arrival, request: &IncomingRequest, slot: &Slot, outcome: &Outcome) {
+    let Outcome::Reply(noise) = outcome else { return };
+    arrival.answer(request, noise, slot.responder.get().and_then(Responder::reply_socket));
 }

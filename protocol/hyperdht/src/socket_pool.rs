@@ -14,6 +14,10 @@ use crate::dht::Inner;
 /// connection does not count, unless its route is kept. With the usual limit of 1024 descriptors a process there is room for other things.
 pub const MAX_POOL_SOCKETS: usize = 768;
 
+/// Those of them that punch for clients of our servers, or carry what they punched for: strangers ask for these. They are enough for
+/// [`MAX_PUNCH_ATTEMPTS`](crate::MAX_PUNCH_ATTEMPTS) and a random punch beside, and leave room for one of our own.
+pub const MAX_SERVED_SOCKETS: usize = 448;
+
 /// The datagram that punches: too short for any message.
 const PROBE: &[u8] = &[0];
 
@@ -28,11 +32,13 @@ pub(crate) struct PoolSocket {
     dht: Weak<Inner>,
     id: SocketId,
     socket: UdxSocket,
+    /// Whether it is for a client of a server of ours.
+    serves: bool,
 }
 
 impl PoolSocket {
-    /// A new socket, whose probes go to `probes`.
-    pub(crate) fn acquire(dht: &Arc<Inner>, probes: mpsc::Sender<Probe>) -> io::Result<Arc<Self>> {
+    /// A new socket, whose probes go to `probes`; `serves` when it is for a client of a server of ours.
+    pub(crate) fn acquire(dht: &Arc<Inner>, probes: mpsc::Sender<Probe>, serves: bool) -> io::Result<Arc<Self>> {
         let bound = dht.bound(SocketId::SERVER).ok_or(io::ErrorKind::NotConnected)?;
         let socket = dht.rpc.udx().bind(SocketAddr::new(bound.ip(), 0))?;
         // Suspending closes what is bound, and this may have been bound a moment later.
@@ -40,11 +46,13 @@ impl PoolSocket {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let id = dht.rpc.attach(socket.clone(), probes);
-        let acquired = Arc::new(Self { dht: Arc::downgrade(dht), id, socket });
+        let acquired = Arc::new(Self { dht: Arc::downgrade(dht), id, socket, serves });
         {
-            let sockets = &mut dht.state.lock().pool_sockets;
-            if sockets.len() < MAX_POOL_SOCKETS {
-                sockets.insert(acquired.socket.id(), Arc::downgrade(&acquired));
+            let state = &mut *dht.state.lock();
+            let has_room = !serves || state.served_sockets < MAX_SERVED_SOCKETS;
+            if has_room && state.pool_sockets.len() < MAX_POOL_SOCKETS {
+                state.pool_sockets.insert(acquired.socket.id(), Arc::downgrade(&acquired));
+                state.served_sockets += usize::from(serves);
                 return Ok(acquired.clone());
             }
         }
@@ -79,6 +87,9 @@ impl Drop for PoolSocket {
     fn drop(&mut self) {
         let Some(dht) = self.dht.upgrade() else { return };
         dht.rpc.detach(self.id);
-        dht.state.lock().pool_sockets.remove(&self.socket.id());
+        let state = &mut *dht.state.lock();
+        if state.pool_sockets.remove(&self.socket.id()).is_some() && self.serves {
+            state.served_sockets -= 1;
+        }
     }
 }

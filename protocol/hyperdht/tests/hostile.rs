@@ -2,14 +2,16 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{World, listen, talk};
+use crypto::KeyPair;
+use crypto::noise::{Handshake as Noise, Pattern};
 use dht_rpc::message::{Message, Request, Response};
-use hyperdht::constants::command;
-use hyperdht::messages::{Handshake, Holepunch, Mode};
+use hyperdht::constants::{NS, code, command, firewall};
+use hyperdht::messages::{Handshake, Holepunch, Mode, NoisePayload, UdxInfo};
 use hyperdht::{ConnectOptions, ServerOptions};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -35,7 +37,7 @@ fn datagram(target: [u8; 32]) -> impl Strategy<Value = Vec<u8>> {
     );
     let response = (any::<u16>(), bytes()).prop_map(move |(tid, value)| {
         let closer_nodes =
-            (0..20).map(|i| (Ipv4Addr::new(66, 6, 6, i), 6)).map(|(ip, port)| std::net::SocketAddrV4::new(ip, port));
+            (0..20).map(|i| (Ipv4Addr::new(66, 6, 6, i), 6)).map(|(ip, port)| SocketAddrV4::new(ip, port));
         Response { closer_nodes: closer_nodes.collect(), value: Some(value.into()), ..Response::new(tid, to) }.encode()
     });
     let wrapped = (any::<u16>(), 0u64..6, bytes(), any::<bool>()).prop_map(move |(tid, mode, noise, punch)| {
@@ -108,7 +110,7 @@ async fn a_node_that_lies_about_handshakes_does_not_keep_peers_apart() {
             liar.try_send_to(&response.encode(), datagram.from).expect("sent");
         }
     });
-    let relay_addresses = vec![std::net::SocketAddrV4::new(MALLORY, 6)];
+    let relay_addresses = vec![SocketAddrV4::new(MALLORY, 6)];
     let options = hyperdht::ConnectOptions { relay_addresses, ..hyperdht::ConnectOptions::default() };
     let (connection, accepted) = tokio::join!(bob.connect(key, options), server.accept());
     assert!(connection.is_ok() && accepted.is_some());
@@ -135,4 +137,59 @@ async fn a_handshake_from_a_node_that_does_not_know_the_server_is_ignored() {
     assert!(timeout(Duration::from_secs(20), server.accept()).await.is_err(), "nobody came");
     world.net.set_middlebox(|_, _: &mut SimPacket| true);
     talk(&bob, &server, key).await;
+}
+
+/// A Noise message that the server at `key` accepts, of a client that says it is behind `firewall`.
+fn hello(key: [u8; 32], firewall: u64) -> Vec<u8> {
+    let mut noise = Noise::new(Pattern::IK, true, KeyPair::generate(), Some(key), &NS.peer_handshake);
+    let payload = NoisePayload {
+        udx: Some(UdxInfo::new(7, false)),
+        secret_stream: Some(1),
+        ..NoisePayload::new(code::NONE, firewall)
+    };
+    noise.send(&payload.encode()).expect("sealed")
+}
+
+/// The datagram of a handshake for the server at `key` on `to`.
+fn handshake(to: SocketAddrV4, key: [u8; 32], message: &Handshake<'_>) -> Vec<u8> {
+    let request = Request::new(1, to, false, command::PEER_HANDSHAKE);
+    Request { target: Some(crypto::hash(&[&key])), value: Some(message.encode().into()), ..request }.encode()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_written_to_whom_a_client_names() {
+    let mut world = World::new(4, 6).await;
+    let alice = world.node(ALICE).await;
+    let (server, key) = listen(&alice, ServerOptions::default()).await;
+    let bind = |host: Ipv4Addr| {
+        Udx::with_network(world.net.host(host.into())).bind("0.0.0.0:6".parse().expect("address")).expect("bound")
+    };
+    let (mallory, victim) = (bind(MALLORY), bind(BOB));
+    let named = Some(SocketAddrV4::new(BOB, 6));
+    let port = alice.rpc().socket(dht_rpc::SocketId::SERVER).expect("bound").local_addr().port();
+    let to = SocketAddrV4::new(ALICE, port);
+
+    for (mode, peer_address, relay_address) in [
+        (Mode::FromClient, named, None),
+        (Mode::FromClient, None, named),
+        (Mode::FromClient, named, named),
+        (Mode::FromServer, named, None),
+        (Mode::Reply, named, None),
+        (Mode::Unknown(9), named, None),
+    ] {
+        let noise = hello(key, firewall::OPEN);
+        let message = Handshake { mode, noise: &noise, peer_address, relay_address };
+        mallory.try_send_to(&handshake(to, key, &message), to.into()).expect("sent");
+        assert!(timeout(Duration::from_secs(20), victim.recv()).await.is_err(), "{message:?}");
+        assert!(mallory.try_recv().is_none(), "{message:?}");
+        assert_eq!((alice.rpc().udx().stream_count(), alice.gauges().handshakes), (0, 0), "{message:?}");
+    }
+    // The same from a client that names nobody is answered, and written to where it is.
+    let noise = hello(key, firewall::OPEN);
+    let message = Handshake { mode: Mode::FromClient, noise: &noise, peer_address: None, relay_address: None };
+    mallory.try_send_to(&handshake(to, key, &message), to.into()).expect("sent");
+    let accepted = timeout(Duration::from_secs(20), server.accept()).await;
+    assert!(accepted.is_ok_and(|connection| connection.is_some()));
+    assert!(timeout(Duration::from_secs(20), mallory.recv()).await.is_ok());
+    assert!(victim.try_recv().is_none());
 }

@@ -4,6 +4,7 @@
 //! the nodes that forwarded their handshake ([`client`], [`server`]): what each is behind, and where. When both know, both write
 //! to the other ([`strategy`]) until a probe comes through.
 
+mod attempts;
 mod client;
 mod limits;
 mod nat;
@@ -19,8 +20,10 @@ use std::sync::Arc;
 
 use dht_rpc::RequestError;
 
+pub use attempts::MAX_ATTEMPTS as MAX_PUNCH_ATTEMPTS;
 pub use limits::PunchStats;
 
+pub(crate) use attempts::Attempts;
 pub(crate) use client::{Target, punch};
 pub(crate) use limits::RandomPunches;
 pub(crate) use server::{Responder, Serving};

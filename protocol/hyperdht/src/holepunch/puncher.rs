@@ -3,12 +3,13 @@
 use std::io;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dht_rpc::{Probe, RequestOptions, SocketId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::limits::RandomPunch;
@@ -36,6 +37,9 @@ pub(crate) struct Puncher {
     probes: mpsc::Sender<Probe>,
     state: Mutex<State>,
     strategy: watch::Sender<Option<Strategy>>,
+    /// Whether anything came from the other side.
+    heard: AtomicBool,
+    given_up: Notify,
 }
 
 struct State {
@@ -55,7 +59,7 @@ impl Puncher {
         remote: Firewall,
     ) -> io::Result<(Arc<Self>, mpsc::Receiver<Probe>)> {
         let (probes, arrived) = mpsc::channel(MAX_PROBES);
-        let socket = PoolSocket::acquire(dht, probes.clone())?;
+        let socket = PoolSocket::acquire(dht, probes.clone(), !initiator)?;
         let state = State {
             sampler: Sampler::start(dht, socket.id()),
             sockets: vec![socket],
@@ -63,8 +67,15 @@ impl Puncher {
             reopened: false,
             random: None,
         };
-        let puncher =
-            Self { dht: dht.clone(), initiator, probes, state: Mutex::new(state), strategy: watch::Sender::new(None) };
+        let puncher = Self {
+            dht: dht.clone(),
+            initiator,
+            probes,
+            state: Mutex::new(state),
+            strategy: watch::Sender::new(None),
+            heard: AtomicBool::new(false),
+            given_up: Notify::new(),
+        };
         Ok((Arc::new(puncher), arrived))
     }
 
@@ -90,6 +101,28 @@ impl Puncher {
         if let Some(socket) = self.state.lock().sockets.iter().find(|socket| socket.id() == probe.socket) {
             socket.probe(probe.from, false);
         }
+    }
+
+    /// The other side has shown that it is there.
+    pub(crate) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Releases the sockets, and has whoever runs the attempt end it.
+    pub(crate) fn give_up(&self) {
+        let released = std::mem::take(&mut self.state.lock().sockets);
+        self.given_up.notify_one();
+        // Each of them locks the node.
+        drop(released);
+    }
+
+    /// Waits for [`Puncher::give_up`].
+    pub(crate) async fn given_up(&self) {
+        self.given_up.notified().await;
     }
 
     // ---- what is known
@@ -153,7 +186,7 @@ impl Puncher {
 
     /// Exchanges the socket.
     fn reopen(&self) -> io::Result<()> {
-        let socket = PoolSocket::acquire(&self.dht, self.probes.clone())?;
+        let socket = PoolSocket::acquire(&self.dht, self.probes.clone(), !self.initiator)?;
         let sampler = Sampler::start(&self.dht, socket.id());
         let old = {
             let state = &mut *self.state.lock();
@@ -237,7 +270,7 @@ impl Puncher {
             if self.state.lock().sockets.len() >= BIRTHDAY_SOCKETS {
                 return;
             }
-            match PoolSocket::acquire(&self.dht, self.probes.clone()) {
+            match PoolSocket::acquire(&self.dht, self.probes.clone(), !self.initiator) {
                 Ok(socket) => {
                     socket.probe(to, true);
                     self.state.lock().sockets.push(socket);

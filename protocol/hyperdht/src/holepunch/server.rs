@@ -1,6 +1,6 @@
 //! The server's side: it answers the client's messages, each from the socket that the hole is punched for.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -74,15 +74,17 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Opens a socket for a client behind `remote`. With `reply_from_puncher` the answer to the handshake leaves from it.
+    /// Opens a socket for a client that says it is at `host`, behind `remote`. With `reply_from_puncher` the answer to the handshake leaves from it.
     pub(crate) fn new(
         dht: &Arc<Inner>,
+        host: Ipv4Addr,
         remote: u64,
         secure: SecurePayload,
         hook: Option<HolepunchHook>,
         reply_from_puncher: bool,
     ) -> std::io::Result<(Responder, Self)> {
-        let (puncher, probes) = Puncher::new(dht, false, Firewall::from_number(remote))?;
+        let open = || Puncher::new(dht, false, Firewall::from_number(remote));
+        let (puncher, probes) = dht.attempts.lock().begin(host, open)?;
         let (sender, messages) = mpsc::channel(MAX_MESSAGES);
         let responder = Responder { puncher: Arc::downgrade(&puncher), messages: sender, reply_from_puncher };
         Ok((responder, Self { dht: dht.clone(), puncher, probes, messages, secure, hook }))
@@ -96,6 +98,7 @@ impl Serving {
         let answer_probes = async {
             while let Some(probe) = probes.recv().await {
                 probed.store(true, Ordering::Relaxed);
+                puncher.hear();
                 puncher.answer(probe);
             }
         };
@@ -122,6 +125,8 @@ impl Serving {
             puncher.run().await;
         };
         tokio::select! {
+            biased;
+            () = puncher.given_up() => {}
             () = answer_probes => {}
             () = answer_messages => {}
             () = punch => {}
@@ -146,6 +151,7 @@ struct Conversation<'a> {
 impl Conversation<'_> {
     async fn answer(&mut self, message: &Message) -> Result<(), Aborted> {
         let Some(remote) = self.secure.open(&message.sealed) else { return Ok(()) };
+        self.puncher.hear();
         let later = remote.round >= self.round;
         if later {
             self.round = remote.round;

@@ -1,18 +1,24 @@
 //! A server that is told lies by somebody who has shaken hands with it.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crypto::KeyPair;
-use dht_rpc::{RequestError, RequestOptions};
+use dht_rpc::message::Request;
+use dht_rpc::{RequestError, RequestOptions, SocketId};
 use udx::network::sim::SimNetwork;
 
+use super::attempts::MAX_ATTEMPTS;
+use super::strategy::BIRTHDAY_SOCKETS;
 use crate::constants::{code, command, firewall};
 use crate::dht::{ConnectOptions, Dht, DhtOptions};
 use crate::messages::{Handshake, Holepunch, HolepunchInfo, HolepunchPayload, Mode, NoisePayload, UdxInfo};
 use crate::noise::{NoiseWrap, holepunch_secret};
 use crate::secure_payload::SecurePayload;
 use crate::server::ServerOptions;
+use crate::socket_pool::PoolSocket;
+use crate::unproven::MAX_UNPROVEN_PER_HOST;
 
 const PORT: u16 = 49737;
 
@@ -137,4 +143,83 @@ async fn lies_cost_the_liar_its_connection() {
 
     let (connection, accepted) = tokio::join!(mallory.connect(key, ConnectOptions::default()), server.accept());
     assert!(connection.is_ok() && accepted.is_some(), "who says the truth is let in");
+}
+
+/// Handshakes that a node of the network forwards, of clients that are not there.
+async fn flood(node: &Dht, to: SocketAddrV4, key: [u8; 32], hosts: impl Iterator<Item = Ipv4Addr>) {
+    let socket = node.rpc().socket(SocketId::SERVER).expect("bound");
+    for (i, host) in hosts.enumerate() {
+        let mut noise = NoiseWrap::initiator(KeyPair::generate(), key);
+        let payload = NoisePayload { udx: Some(UdxInfo::new(7, false)), ..NoisePayload::new(0, firewall::UNKNOWN) };
+        let noise = &noise.send(&payload).expect("sealed");
+        let peer_address = Some(SocketAddrV4::new(host, 6));
+        let message = Handshake { mode: Mode::FromRelay, noise, peer_address, relay_address: None };
+        let request = Request::new(1, to, false, command::PEER_HANDSHAKE);
+        let request = Request { target: Some(crypto::hash(&[&key])), value: Some(message.encode().into()), ..request };
+        socket.try_send_to(&request.encode(), to.into()).expect("sent");
+        if i % 50 == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_are_not_there_do_not_take_the_sockets_of_others() {
+    let net = SimNetwork::new(2);
+    let mut nodes = Vec::new();
+    for host in 1..=6 {
+        nodes.push(
+            node(&net, host, DhtOptions { ephemeral: Some(false), firewalled: false, ..DhtOptions::default() }).await,
+        );
+    }
+    let hidden = DhtOptions { quick_firewall: false, ..DhtOptions::default() };
+    let (alice, bob) = (node(&net, 66, hidden.clone()).await, node(&net, 67, hidden).await);
+    let server = alice.create_server(ServerOptions { share_local_address: false, ..ServerOptions::default() });
+    let keys = KeyPair::generate();
+    let key = keys.public_key;
+    server.listen(keys).await.expect("listens");
+    let relay = *server.relay_addresses()[0].ip();
+    let relay = nodes.iter().find(|node| node.rpc().remote_address().is_some_and(|addr| *addr.ip() == relay));
+    let alice_at = SocketAddrV4::new(Ipv4Addr::new(45, 10, 0, 66), alice.local_addr().expect("bound").port());
+    flood(relay.expect("one of them"), alice_at, key, (0..800).map(|i| Ipv4Addr::new(6, 6, 6, (i % 4) as u8))).await;
+    assert_eq!(alice.gauges().pool_sockets, MAX_ATTEMPTS, "each attempt has one");
+
+    // As many as a random punch of our own takes.
+    let (probes, _arrived) = tokio::sync::mpsc::channel(1);
+    let own: Result<Vec<_>, _> =
+        (0..=BIRTHDAY_SOCKETS).map(|_| PoolSocket::acquire(&alice.inner, probes.clone(), false)).collect();
+    assert!(own.is_ok());
+    let (connection, accepted) = tokio::join!(bob.connect(key, ConnectOptions::default()), server.accept());
+    assert!(connection.is_ok() && accepted.is_some(), "who is there is let in");
+
+    // What was acquired is given back.
+    drop((own, connection, accepted));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((alice.gauges().pool_sockets, alice.inner.state.lock().served_sockets), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_others_name_is_not_locked_out() {
+    let net = SimNetwork::new(3);
+    let mut nodes = Vec::new();
+    for host in 1..=6 {
+        nodes.push(
+            node(&net, host, DhtOptions { ephemeral: Some(false), firewalled: false, ..DhtOptions::default() }).await,
+        );
+    }
+    let (alice, bob) = (node(&net, 66, DhtOptions::default()).await, node(&net, 67, DhtOptions::default()).await);
+    let server = alice.create_server(ServerOptions::default());
+    let keys = KeyPair::generate();
+    let key = keys.public_key;
+    server.listen(keys).await.expect("listens");
+    let alice_at = SocketAddrV4::new(Ipv4Addr::new(45, 10, 0, 66), alice.local_addr().expect("bound").port());
+    let relay = nodes.iter().find(|node| {
+        node.rpc().remote_address().is_some_and(|addr| addr != alice_at && server.relay_addresses().contains(&addr))
+    });
+    let named = std::iter::repeat_n(Ipv4Addr::new(45, 10, 0, 67), MAX_UNPROVEN_PER_HOST + 40);
+    flood(relay.expect("one of them"), alice_at, key, named).await;
+    assert_eq!(alice.rpc().udx().stream_count(), MAX_UNPROVEN_PER_HOST, "the oldest are ended");
+    let (connection, accepted) = tokio::join!(bob.connect(key, ConnectOptions::default()), server.accept());
+    assert!(connection.is_ok() && accepted.is_some());
 }
