@@ -37,6 +37,7 @@ impl Player {
         let bridge = BridgeOptions { host: "127.0.0.1".into(), token: "t".into(), ..BridgeOptions::default() };
         let options = PeerOptions {
             identity: identity.clone(),
+            subnet: None,
             sidechannel: SidechannelOptions { console: Console::new(|_| {}), ..sidechannel },
             bridge: Some(bridge),
             commands: true,

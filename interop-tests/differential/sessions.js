@@ -193,6 +193,7 @@ function normal (text, { stores = 'STORES', store = 'PEER' } = {}) {
     .replace(/(DhtBootstrap":\["127\.0\.0\.1:)\d+"\]/g, '$1PORT"]')
     // The subnet, whose writers have keys, is not here.
     .replace(/"peerWriterKey":(null|"[0-9a-f]{64}")/, '"peerWriterKey":"WRITER"')
+    .replace(/hypermall\.writerKey: (null|[0-9a-f]{64})/, 'hypermall.writerKey: WRITER')
     .replace(/"((?:export|invite|welcome)_b64): ([A-Za-z0-9+/=]*)"/g, (_, name, b64) => JSON.stringify(name + ': ' + Buffer.from(b64, 'base64').toString()))
     .replace(/," ","- Beyond the JavaScript peer:"(,"- [^"\\]*(?:\\.[^"\\]*)*")*/, '')
     .replace(/[0-9a-f]{12}:\d{13}:[0-9a-z]{1,8}/g, 'ID')

@@ -26,7 +26,8 @@ const PLANES = [
 const planes = [
   { type: 'info' }, { type: 'stats' }, ...PLANES.map(cli), { type: 'stats' }, { type: 'leave', channel: 'plain' }, { type: 'stats' },
   { type: 'stats', id: 'x' }, { type: 'info', id: 1.5 }, { type: 'leave', channel: '0000intercom' }, { type: 'leave', channel: 'never' },
-  { type: 'expense_persist', channel: 'trip', sim: true }, { type: 'expense_restore', channel: 'trip', confirmed: true }
+  { type: 'expense_persist', channel: 'trip', sim: true }, { type: 'expense_restore', channel: 'trip', confirmed: true },
+  cli('/stats'), cli('/stats x'), cli(' /stats'), cli('/statistics')
 ]
 
 /** Invites to `club`, none of which counts. */

@@ -43,7 +43,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crypto::KeyPair;
@@ -130,8 +130,12 @@ impl VerifiedRooms {
 #[derive(Clone)]
 pub struct InterSplit(Arc<Inner>);
 
+/// Replaces a file by what it is to hold, as [`snapshot::replace`] does.
+type Disk = dyn Fn(&Path, &[u8]) -> io::Result<()> + Send + Sync;
+
 struct Inner {
     options: InterSplitOptions,
+    disk: Box<Disk>,
     outlet: Arc<dyn Outlet>,
     ledger: Mutex<Ledger>,
     changes: broadcast::Sender<JsString>,
@@ -147,6 +151,10 @@ impl InterSplit {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn open(options: InterSplitOptions, outlet: Arc<dyn Outlet>) -> InterSplit {
+        InterSplit::on_disk(options, outlet, Box::new(snapshot::replace))
+    }
+
+    fn on_disk(options: InterSplitOptions, outlet: Arc<dyn Outlet>, disk: Box<Disk>) -> InterSplit {
         let mut ledger = Ledger::default();
         let mut writer = None;
         let mut saver = None;
@@ -170,6 +178,7 @@ impl InterSplit {
         }
         let inner = Arc::new(Inner {
             options,
+            disk,
             outlet,
             ledger: Mutex::new(ledger),
             changes: broadcast::Sender::new(MAX_UNTOLD),
@@ -324,7 +333,7 @@ impl Inner {
             (ledger.rooms(), ledger.proofs())
         };
         // Proofs first: one without its expense does no harm, but an expense without its proof does not count in a strict room.
-        snapshot::replace(&path.with_extension(PROOFS_EXTENSION), proofs::write(&proofs).as_bytes())?;
-        snapshot::replace(path, snapshot::write(&rooms, self.options.clock.now()).as_bytes())
+        (self.disk)(&path.with_extension(PROOFS_EXTENSION), proofs::write(&proofs).as_bytes())?;
+        (self.disk)(path, snapshot::write(&rooms, self.options.clock.now()).as_bytes())
     }
 }

@@ -34,6 +34,8 @@ pub use network::{NetworkOptions, SwarmNetwork};
 pub struct PeerOptions {
     /// Who it is.
     pub identity: Identity,
+    /// The bootstrap key of its subnet, where one is configured.
+    pub subnet: Option<[u8; 32]>,
     /// How its sidechannels behave.
     pub sidechannel: SidechannelOptions,
     /// The bridge; none if that is `None`.
@@ -84,6 +86,7 @@ impl Peer {
         let messages = sidechannel.messages();
         let exit = Arc::new(Notify::new());
         let terminal = Terminal::new(sidechannel.clone(), options.identity, console.clone(), exit.clone())
+            .with_subnet(options.subnet)
             .with_expenses(expenses.clone())
             .with_tap(tap);
         let bridge = match options.bridge {

@@ -44,6 +44,7 @@ pub use writer::{LogLine, MAX_WAITING, Sink, Standard, Stream, Writer};
 pub struct Terminal {
     sidechannel: Sidechannel,
     identity: Identity,
+    subnet: Option<[u8; 32]>,
     console: Console,
     exit: Arc<Notify>,
     expenses: Option<InterSplit>,
@@ -54,13 +55,19 @@ impl Terminal {
     /// A terminal of this sidechannel and identity, which prints to `console`; `exit` is notified when a command asks the peer to
     /// end.
     pub fn new(sidechannel: Sidechannel, identity: Identity, console: Console, exit: Arc<Notify>) -> Terminal {
-        Terminal { sidechannel, identity, console, exit, expenses: None, tap: Tap::default() }
+        Terminal { sidechannel, identity, subnet: None, console, exit, expenses: None, tap: Tap::default() }
     }
 
     /// With what else prints while a command runs, which the original's clients get too.
     #[must_use]
     pub fn with_tap(self, tap: Tap) -> Terminal {
         Terminal { tap, ..self }
+    }
+
+    /// With the bootstrap key of its subnet, where one is configured.
+    #[must_use]
+    pub fn with_subnet(self, subnet: Option<[u8; 32]>) -> Terminal {
+        Terminal { subnet, ..self }
     }
 
     /// With the commands of these expenses.
@@ -71,7 +78,7 @@ impl Terminal {
 
     async fn command(&self, line: &str, out: &mut Printed) -> Result<(), String> {
         match line {
-            "/stats" => subnet::stats(&self.identity, self.sidechannel.connection_count(), out),
+            "/stats" => subnet::stats(&self.identity, self.subnet, self.sidechannel.connection_count(), out),
             "/help" => help::ORIGINAL.iter().chain(&help::BEYOND).for_each(|help| out.line(*help)),
             "/exit" => out.line("Exiting..."),
             "/get_keys" => {

@@ -3,6 +3,7 @@
 //! They answer as the original does of a peer that no plane is ready for: its view is empty, it is neither writer nor indexer nor
 //! admin, and no validator is connected. What the original checks first is checked first here.
 
+use data_encoding::HEXLOWER;
 use encoding::json::{Object, Value, is_space};
 
 use super::Arguments;
@@ -34,6 +35,9 @@ const EMPTY_TXV: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93c
 
 /// Commands that only the admin and moderators may run.
 const MODERATOR: [&str; 4] = ["/mute_status", "/pin_message", "/unpin_message", "/delete_message"];
+
+/// The tree hash of a core without blocks, in hex: the view and the system of a peer that has nothing of its subnet.
+const EMPTY_DAG: &str = "bb30a42c1e62f0afda5f0a4e8a562f7a13a24cea00ee81917b86b89e801314aa";
 
 const NOT_ADMIN: &str = "Only admin may perform this operation.";
 const NOT_MODERATOR: &str = "Only admin or mod may perform this operation.";
@@ -91,8 +95,9 @@ pub(super) fn run(line: &str, identity: &Identity, out: &mut Printed) -> Option<
     None
 }
 
-/// What `/stats` can say without a subnet.
-pub(super) fn stats(identity: &Identity, connections: usize, out: &mut Printed) {
+/// What `/stats` says of a peer that has nothing of its subnet yet. An own subnet, which the original makes where none is named,
+/// has keys that only its cores know: then the rest is left out.
+pub(super) fn stats(identity: &Identity, subnet: Option<[u8; 32]>, connections: usize, out: &mut Printed) {
     out.line("--- Stats ---");
     out.line(format!("wallet.address: {}", identity.public_key_hex()));
     out.line("hypermall.writerKey: null");
@@ -100,7 +105,19 @@ pub(super) fn stats(identity: &Identity, connections: usize, out: &mut Printed) 
     out.line("isIndexer: false");
     out.line("isWriter: false");
     out.line(format!("swarm.connections.size: {connections}"));
-    out.line("Error during DAG monitoring: this peer runs no subnet.");
+    let Some(subnet) = subnet else {
+        out.line("Error during DAG monitoring: this peer runs no subnet.");
+        return;
+    };
+    out.line("base.view.core.signedLength: 0");
+    out.line("base.signedLength 0");
+    out.line("base.indexedLength 0");
+    out.line("base.linearizer.indexers.length 1");
+    out.line(format!("base.key: {}", HEXLOWER.encode(&subnet)));
+    out.line(format!("discoveryKey: {}", HEXLOWER.encode(&crypto::discovery_key(&subnet))));
+    out.line(format!("VIEW Dag: {EMPTY_DAG} (length: 0)"));
+    out.line(format!("SYSTEM Dag: {EMPTY_DAG} (length: 0)"));
+    out.line("Total Registered Writers: 0");
 }
 
 fn post(line: &str) -> Result<String, String> {

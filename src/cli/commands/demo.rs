@@ -178,6 +178,7 @@ async fn start(name: &'static str, bootstrap: SocketAddrV4) -> anyhow::Result<Pl
         }),
         commands: false,
         quiet: true,
+        subnet: None,
         expenses: None,
         verified_rooms: Default::default(),
         identity: identity.clone(),

@@ -44,6 +44,7 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
     let network = SwarmNetwork::new(NetworkOptions { relay_through: config.relay_through.clone(), ..options }).await;
     let network = network.map_err(|error| network_failure(&error))?;
     let options = PeerOptions {
+        subnet: config.subnet_key(),
         sidechannel: sidechannel_options(&config),
         bridge: config.bridge.as_ref().map(|bridge| bridge_options(bridge, &config, identity)),
         commands: config.bridge.as_ref().is_some_and(|bridge| bridge.cli),

@@ -1,6 +1,7 @@
 //! The flags of the web page.
 
-use super::{Failure, Inputs};
+use super::inputs::Inputs;
+use crate::cli::error::Failure;
 
 /// The port that the original's page is served at.
 const DEFAULT_PORT: u16 = 5070;

@@ -2,6 +2,7 @@
 
 mod history;
 mod ledgers;
+mod slow_disk;
 mod strict;
 
 use std::future::Future;
@@ -46,6 +47,10 @@ impl Member {
     }
 
     fn with(seed: u8, change: impl FnOnce(&mut InterSplitOptions)) -> Member {
+        Member::on_disk(seed, change, Box::new(snapshot::replace))
+    }
+
+    fn on_disk(seed: u8, change: impl FnOnce(&mut InterSplitOptions), disk: Box<Disk>) -> Member {
         let keys = KeyPair::from_seed(&[seed; 32]);
         let mut options = InterSplitOptions {
             default_channel: "0000intercom".into(),
@@ -58,7 +63,7 @@ impl Member {
         };
         change(&mut options);
         let sent = Sent::default();
-        Member { split: InterSplit::open(options, Arc::new(Wire(sent.clone()))), keys, sent }
+        Member { split: InterSplit::on_disk(options, Arc::new(Wire(sent.clone())), disk), keys, sent }
     }
 
     fn stored(seed: u8, path: &std::path::Path) -> Member {
