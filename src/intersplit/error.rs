@@ -1,9 +1,22 @@
 //! What goes wrong with expenses.
 
+use std::io;
+use std::path::PathBuf;
+
 /// JavaScript throws here: an object that has a `toString` of its own was to become text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Cannot convert object to primitive value")]
 pub struct Throw;
+
+/// Why a ledger cannot be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the expenses in {}: {error}; make the file readable, or move it away", path.display())]
+pub struct OpenError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system says.
+    pub error: io::Error,
+}
 
 /// Why an expense, a snapshot or a command is refused. The texts are those that clients match on.
 #[derive(Debug, thiserror::Error)]

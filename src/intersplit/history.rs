@@ -10,7 +10,7 @@
 //!
 //! Nothing is taken on a neighbour's word: a payload counts only with its author's signature, for this channel, and where the
 //! channel's owner and welcome allow it, as if it had come by itself. What was written before the room's latest signed clear is
-//! neither taken nor given. A neighbour is answered once in [`ANSWER_PAUSE`] with at most [`MAX_HISTORY_BYTES`], and is listened
+//! neither taken nor given; nor is what is not on the disk here yet. A neighbour is answered once in [`ANSWER_PAUSE`] with at most [`MAX_HISTORY_BYTES`], and is listened
 //! to only after it was asked, for as much.
 
 use std::collections::HashSet;
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::event::Expense;
-use super::ledger::{Entry, Insertion};
+use super::ledger::{Entry, Insertion, Terms};
 use super::proof::Proof;
 use super::{APP_KEY, Inner, InterSplit};
 use crate::sidechannel::aside::{Aside, AsideSession};
@@ -52,16 +52,19 @@ impl InterSplit {
     }
 
     fn history_want(&self, room: &JsString) -> Object {
-        let entries = self.0.ledger.lock().list(room);
+        // What does not count is not had: somebody may have it with its author's signature.
+        let entries = self.list(room);
         let have: Vec<_> = entries.iter().rev().take(MAX_HAVE).map(|entry| known_by(&entry.expense.tx_id)).collect();
         message("history_want").with("have", have)
     }
 
     /// What is missing there, in messages.
-    fn history_of(&self, room: &JsString, have: &HashSet<String>) -> Vec<Object> {
+    pub(super) fn history_of(&self, room: &JsString, have: &HashSet<String>) -> Vec<Object> {
         let (entries, clear) = {
             let ledger = self.0.ledger.lock();
-            (ledger.list(room), ledger.last_clear(room).cloned())
+            let mut entries = ledger.list(room);
+            entries.retain(|entry| !ledger.unsaved.contains(&entry.expense.tx_id));
+            (entries, ledger.told_clear(room).cloned())
         };
         let proofs = entries.iter().filter(|entry| !have.contains(&known_by(&entry.expense.tx_id)));
         let proofs = proofs.filter_map(|entry| entry.proof.as_ref());
@@ -105,8 +108,9 @@ impl InterSplit {
             let Some(proof) = self.allowed(room, payload) else { continue };
             let Ok(Some(expense)) = Expense::read(message.get("event"), self.now()) else { continue };
             let entry = Entry::new(expense, Some(proof));
-            if entry.written() > clear {
-                added |= self.0.ledger.lock().insert(room, entry, false) == Insertion::Added;
+            if entry.written() > clear && self.counts(room, &entry) {
+                let terms = Terms { own: false, strict: self.is_strict(room) };
+                added |= self.0.ledger.lock().insert(room, entry, terms) == Insertion::Added;
             }
         }
         if added {
@@ -119,7 +123,7 @@ impl InterSplit {
         let is_clear = payload.get("message").and_then(|message| message.get("type")).and_then(Value::as_str);
         let Some(clear) = self.allowed(room, payload) else { return };
         let by_owner = self.owner(room).is_some_and(|owner| owner == clear.author);
-        if is_clear != Some("expense_clear") || clear.ts > self.now() || (self.is_strict(room) && !by_owner) {
+        if is_clear != Some("expense_clear") || !self.may_be_noted(&clear) || (self.is_strict(room) && !by_owner) {
             return;
         }
         let at = clear.ts as f64;

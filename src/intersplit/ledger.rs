@@ -6,6 +6,7 @@ use std::sync::Arc;
 use encoding::json::{JsString, Object, Value, stringified_len};
 use indexmap::{IndexMap, IndexSet};
 
+use super::attempt::Attempt;
 use super::event::Expense;
 use super::proof::Proof;
 use super::proofs::SignedRoom;
@@ -26,6 +27,9 @@ const OWN_RESERVE: usize = 1 << 20;
 /// What an expense costs beside its text.
 const ENTRY_OVERHEAD: usize = 512;
 
+/// So many hex digits of its author's key begin an id.
+pub(super) const ID_DIGITS: usize = 12;
+
 /// An expense, and what shows who wrote it.
 #[derive(Debug)]
 pub struct Entry {
@@ -42,6 +46,21 @@ impl Entry {
         self.proof.as_ref().map_or(self.expense.ts, |proof| proof.ts as f64)
     }
 
+    /// Whether the id names who signed: a JavaScript peer, as this, begins the ids that it makes with [`ID_DIGITS`] digits of its
+    /// key and a colon. Nobody else can sign for such an id, so nobody can take it from its author.
+    pub(super) fn is_its_authors(&self) -> bool {
+        let rest = self.proof.as_ref().and_then(|proof| {
+            let id = self.expense.tx_id.as_wtf8();
+            id.strip_prefix(proof.author.get(..ID_DIGITS)?.as_bytes())
+        });
+        rest.is_some_and(|rest| rest.starts_with(b":"))
+    }
+
+    /// Whether this author signed it.
+    pub(super) fn is_of(&self, author: &str) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.author == author)
+    }
+
     /// An entry for the ledger.
     pub(super) fn new(expense: Expense, proof: Option<Proof>) -> Arc<Entry> {
         let text = stringified_len(&expense.to_value().into());
@@ -53,7 +72,7 @@ impl Entry {
 /// What became of an expense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Insertion {
-    /// It is new.
+    /// It is new, or its author's own where there was only what somebody else said.
     Added,
     /// An expense with its id was there.
     Duplicate,
@@ -61,41 +80,98 @@ pub(super) enum Insertion {
     Full(&'static str),
 }
 
+/// How an expense is taken.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Terms {
+    /// It is from here.
+    pub(super) own: bool,
+    /// In this room only what its author signed counts.
+    pub(super) strict: bool,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Import {
+    /// So many expenses are new.
+    pub(super) added: usize,
+    /// So many there are.
+    pub(super) total: usize,
+    /// For so many there was no room.
+    pub(super) left_out: usize,
+}
+
 /// All rooms, in the order in which they were opened.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    rooms: IndexMap<JsString, Room>,
+    pub(super) rooms: IndexMap<JsString, Room>,
     bytes: usize,
     /// The latest signed clear of each room, for those who were away.
-    clears: IndexMap<JsString, Proof>,
+    pub(super) clears: IndexMap<JsString, Proof>,
+    /// The own change of a room that is not on the disk yet.
+    pub(super) attempt: Option<Attempt>,
+    /// The ids of own expenses that are not on the disk yet.
+    pub(super) unsaved: HashSet<JsString>,
 }
 
 #[derive(Debug, Default)]
-struct Room {
+pub(super) struct Room {
     /// In the order of arrival.
-    entries: Vec<Arc<Entry>>,
+    pub(super) entries: Vec<Arc<Entry>>,
     seen: HashSet<JsString>,
     bytes: usize,
 }
 
-impl Ledger {
-    /// Adds an expense to a room, unless it is there. `own`: it is from here.
-    pub(super) fn insert(&mut self, channel: &JsString, entry: Arc<Entry>, own: bool) -> Insertion {
-        let reserve = if own { OWN_RESERVE } else { 0 };
-        match self.rooms.get(channel) {
-            Some(room) if room.seen.contains(&entry.expense.tx_id) => return Insertion::Duplicate,
-            Some(room) if room.bytes + entry.cost > MAX_ROOM_BYTES + reserve => return Insertion::Full("this room"),
-            None if self.rooms.len() >= MAX_ROOMS => return Insertion::Full("too many rooms"),
-            _ => {}
+impl Room {
+    /// Where the expense is that gives way to this one of the same id, if it does: the same one without a signature, or in a
+    /// strict room one that does not count.
+    fn weaker(&self, entry: &Entry, strict: bool) -> Option<usize> {
+        if !entry.is_its_authors() {
+            return None;
         }
-        if self.bytes + entry.cost > MAX_LEDGER_BYTES + reserve {
+        let at = self.entries.iter().position(|known| known.expense.tx_id == entry.expense.tx_id)?;
+        let known = &self.entries[at];
+        let same = known.proof.is_none() && known.expense == entry.expense;
+        (same || strict && !known.is_its_authors()).then_some(at)
+    }
+
+    fn count(&mut self) {
+        self.seen = self.entries.iter().map(|entry| entry.expense.tx_id.clone()).collect();
+        self.bytes = self.entries.iter().map(|entry| entry.cost).sum();
+    }
+}
+
+impl Ledger {
+    /// Adds an expense to a room, unless it is there.
+    pub(super) fn insert(&mut self, channel: &JsString, entry: Arc<Entry>, terms: Terms) -> Insertion {
+        let reserve = if terms.own { OWN_RESERVE } else { 0 };
+        let (mut weaker, mut bytes, mut freed) = (None, 0, 0);
+        match self.rooms.get(channel) {
+            Some(room) => {
+                if room.seen.contains(&entry.expense.tx_id) {
+                    let Some(at) = room.weaker(&entry, terms.strict) else { return Insertion::Duplicate };
+                    weaker = Some(at);
+                    freed = room.entries[at].cost;
+                }
+                bytes = room.bytes;
+            }
+            None if self.rooms.len() >= MAX_ROOMS => return Insertion::Full("too many rooms"),
+            None => {}
+        }
+        let bytes = bytes - freed + entry.cost;
+        let all = self.bytes - freed + entry.cost;
+        if bytes > MAX_ROOM_BYTES + reserve {
+            return Insertion::Full("this room");
+        }
+        if all > MAX_LEDGER_BYTES + reserve {
             return Insertion::Full("all rooms together");
         }
         let room = self.rooms.entry(channel.clone()).or_default();
+        (room.bytes, self.bytes) = (bytes, all);
         room.seen.insert(entry.expense.tx_id.clone());
-        room.bytes += entry.cost;
-        self.bytes += entry.cost;
-        room.entries.push(entry);
+        match weaker {
+            Some(at) => room.entries[at] = entry,
+            None => room.entries.push(entry),
+        }
         Insertion::Added
     }
 
@@ -104,23 +180,35 @@ impl Ledger {
         self.retain(channel, |entry| entry.expense.tx_id != *tx_id);
     }
 
-    /// Keeps the expenses of a room that `keep` says; how many are gone.
+    /// Keeps the expenses of a room that `keep` says, also of what an attempt may have to put back; how many are gone.
     pub(super) fn retain(&mut self, channel: &JsString, keep: impl Fn(&Entry) -> bool) -> usize {
+        if let Some(before) = self.before(channel) {
+            before.retain(|entry| keep(entry));
+        }
         let Some(room) = self.rooms.get_mut(channel) else { return 0 };
         let before = room.entries.len();
+        self.bytes -= room.bytes;
         room.entries.retain(|entry| keep(entry));
-        room.seen = room.entries.iter().map(|entry| entry.expense.tx_id.clone()).collect();
-        let bytes = room.entries.iter().map(|entry| entry.cost).sum();
-        self.bytes = self.bytes - room.bytes + bytes;
-        room.bytes = bytes;
+        room.count();
+        self.bytes += room.bytes;
         before - room.entries.len()
     }
 
-    /// Forgets a room; whether there was one.
-    pub(super) fn clear(&mut self, channel: &JsString) -> bool {
+    /// Forgets a room, and what an attempt may have to put back of it.
+    pub(super) fn clear(&mut self, channel: &JsString) {
+        if let Some(before) = self.before(channel) {
+            before.clear();
+        }
         let room = self.rooms.shift_remove(channel);
-        self.bytes -= room.as_ref().map_or(0, |room| room.bytes);
-        room.is_some()
+        self.bytes -= room.map_or(0, |room| room.bytes);
+    }
+
+    /// Puts expenses into a room, which is not there, at its place among the rooms.
+    pub(super) fn restore(&mut self, channel: &JsString, place: usize, entries: Vec<Arc<Entry>>) {
+        let mut room = Room { entries, ..Room::default() };
+        room.count();
+        self.bytes += room.bytes;
+        self.rooms.shift_insert(place.min(self.rooms.len()), channel.clone(), room);
     }
 
     /// Remembers a signed clear, of at most [`MAX_ROOMS`] rooms; `false` if a later one is known.
@@ -160,8 +248,8 @@ impl Ledger {
     }
 
     /// Adds expenses to a room, which is opened, and brings all in the order of their times. With `replace` the room is emptied
-    /// before, what it knew of signatures kept. How many are new, and how many there are.
-    pub(super) fn import(&mut self, channel: &JsString, expenses: Vec<Expense>, replace: bool) -> (usize, usize) {
+    /// before, what it knew of signatures kept.
+    pub(super) fn import(&mut self, channel: &JsString, expenses: Vec<Expense>, replace: bool) -> Import {
         let full = self.rooms.len() >= MAX_ROOMS;
         let known: IndexMap<JsString, Arc<Entry>> = match self.rooms.get_mut(channel) {
             Some(room) if replace => {
@@ -175,17 +263,23 @@ impl Ledger {
             }
             _ => IndexMap::new(),
         };
-        let mut added = 0;
+        let mut done = Import::default();
         for expense in expenses {
             let entry = match known.get(&expense.tx_id) {
                 Some(entry) if entry.expense == expense => entry.clone(),
                 _ => Entry::new(expense, None),
             };
-            added += usize::from(self.insert(channel, entry, true) == Insertion::Added);
+            match self.insert(channel, entry, Terms { own: true, strict: false }) {
+                Insertion::Added => done.added += 1,
+                Insertion::Duplicate => {}
+                Insertion::Full(_) => done.left_out += 1,
+            }
         }
-        let Some(room) = self.rooms.get_mut(channel) else { return (added, 0) };
-        sort(&mut room.entries);
-        (added, room.entries.len())
+        if let Some(room) = self.rooms.get_mut(channel) {
+            sort(&mut room.entries);
+            done.total = room.entries.len();
+        }
+        done
     }
 
     /// The expenses of a room in the order of their times; of the same time, in that of arrival.

@@ -16,12 +16,13 @@
 //! # Ok::<(), encoding::json::JsonError>(())
 //! ```
 //!
-//! The parts: `event` reads expenses and `amount` money; `ledger` keeps the rooms, `proof` who wrote what; `summary` makes
-//! balances and payments, in the order of names that `collation` knows; `export`, `messages` (SC-Bridge) and `commands` (terminal)
+//! The parts: `event` reads expenses and `amount` money; `ledger` keeps the rooms, `attempt` what is not on the disk yet, `proof`
+//! who wrote what; `summary` makes balances and payments, in the order of names that `collation` knows; `export`, `messages` (SC-Bridge) and `commands` (terminal)
 //! show them; `snapshot` is the file, and `saver` says when it is written. Formats and rules are those of Intercom's
 //! `features/expense-split/index.js`.
 
 mod amount;
+mod attempt;
 mod collation;
 pub mod commands;
 mod error;
@@ -29,6 +30,7 @@ mod event;
 pub mod export;
 pub mod history;
 mod iso_time;
+mod kept;
 mod ledger;
 mod messages;
 mod proof;
@@ -49,16 +51,16 @@ use std::sync::Arc;
 use crypto::KeyPair;
 use encoding::json::{JsString, Object, Value};
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use tokio::sync::{RwLock, broadcast};
 use tracing::{debug, warn};
 
 use crate::sidechannel::Clock;
 pub use amount::{MAX_CENTS, format_cents, parse_amount};
-pub use error::{InterSplitError, Throw};
+pub use error::{InterSplitError, OpenError, Throw};
 pub use event::Expense;
 pub(crate) use iso_time::iso_time;
 pub use ledger::{Entry, MAX_LEDGER_BYTES, MAX_ROOM_BYTES, MAX_ROOMS};
-use ledger::{Insertion, Ledger};
+use ledger::{Insertion, Ledger, Terms};
 pub use proof::Proof;
 pub use room::{Added, Draft, Imported, Outlet};
 use saver::Saver;
@@ -71,6 +73,9 @@ pub const APP_KEY: &str = "expense_split_v1";
 
 /// So many changes are kept for a reader of [`InterSplit::changes`] that is behind.
 pub const MAX_UNTOLD: usize = 256;
+
+/// The clocks of members may differ by so much: a clear whose author is ahead by no more is remembered.
+pub const MAX_AHEAD_MS: u64 = 120_000;
 
 /// The file of proofs has the name of that of the rooms, with this in the place of `json`.
 const PROOFS_EXTENSION: &str = "proofs.json";
@@ -138,6 +143,8 @@ struct Inner {
     disk: Box<Disk>,
     outlet: Arc<dyn Outlet>,
     ledger: Mutex<Ledger>,
+    /// Own expenses are added side by side; a room is cleared or restored alone, so that it can be taken back.
+    turn: RwLock<()>,
     changes: broadcast::Sender<JsString>,
     /// None without a file.
     saver: Option<Saver>,
@@ -146,33 +153,33 @@ struct Inner {
 impl InterSplit {
     /// Opens the ledgers that the file holds. `outlet` takes the messages that are sent.
     ///
-    /// A file that cannot be read is put aside, under a name that ends with `.damaged`, so that it is not overwritten.
+    /// A file with something else in it is put aside, under a name that ends with `.damaged`, and one with more than fits is copied
+    /// to one that ends with `.whole`, so that nothing is overwritten.
+    ///
+    /// # Errors
+    /// A file cannot be read, or not put aside.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub fn open(options: InterSplitOptions, outlet: Arc<dyn Outlet>) -> InterSplit {
+    pub fn open(options: InterSplitOptions, outlet: Arc<dyn Outlet>) -> Result<InterSplit, OpenError> {
         InterSplit::on_disk(options, outlet, Box::new(snapshot::replace))
     }
 
-    fn on_disk(options: InterSplitOptions, outlet: Arc<dyn Outlet>, disk: Box<Disk>) -> InterSplit {
+    fn on_disk(options: InterSplitOptions, outlet: Arc<dyn Outlet>, disk: Box<Disk>) -> Result<InterSplit, OpenError> {
         let mut ledger = Ledger::default();
         let mut writer = None;
         let mut saver = None;
         if let Some(path) = &options.path {
-            match snapshot::load(path, &options.default_channel, options.clock.now()) {
-                Ok(rooms) => rooms.into_iter().for_each(|room| {
-                    ledger.import(&room.channel, room.expenses, true);
-                }),
-                Err(error) => {
-                    let aside = path.with_extension("json.damaged");
-                    warn!("cannot read {}: {error}; kept as {}", path.display(), aside.display());
-                    let _ = std::fs::rename(path, aside);
-                }
+            let now = options.clock.now();
+            let rooms = sound(path, snapshot::load(path, &options.default_channel, now))?;
+            let imports = rooms.into_iter().map(|room| ledger.import(&room.channel, room.expenses, true));
+            let left_out: usize = imports.map(|import| import.left_out).sum();
+            if left_out > 0 {
+                let aside = kept::copy_aside(path).map_err(|error| OpenError { path: path.clone(), error })?;
+                warn!("{left_out} expenses in {} are more than fits; kept as {}", path.display(), aside.display());
             }
             let proofs = path.with_extension(PROOFS_EXTENSION);
-            if let Err(error) = proofs::load(&proofs, &mut ledger, options.clock.now()) {
-                warn!("cannot read {}: {error}; the expenses count as unsigned", proofs.display());
-            }
+            sound(&proofs, proofs::load(&proofs, &mut ledger, now))?;
             let (saves, writes) = Saver::new();
             (saver, writer) = (Some(saves), Some(writes));
         }
@@ -181,13 +188,14 @@ impl InterSplit {
             disk,
             outlet,
             ledger: Mutex::new(ledger),
+            turn: RwLock::default(),
             changes: broadcast::Sender::new(MAX_UNTOLD),
             saver,
         });
         if let Some(writer) = writer {
             tokio::spawn(writer.run(Arc::downgrade(&inner)));
         }
-        InterSplit(inner)
+        Ok(InterSplit(inner))
     }
 
     /// Takes a message of a channel; `false` if it is not of this application.
@@ -211,14 +219,29 @@ impl InterSplit {
             return debug!("an expense in {room} does not count: its author's signature does not hold");
         }
         match Expense::read(event, self.now()) {
-            Ok(Some(expense)) => match self.0.ledger.lock().insert(room, Entry::new(expense, proof), false) {
-                Insertion::Added => self.changed(room),
-                Insertion::Duplicate => {}
-                Insertion::Full(what) => warn!("an expense in {room} is not kept: the ledger is full ({what})"),
-            },
+            Ok(Some(expense)) => self.take(room, Entry::new(expense, proof)),
             Ok(None) => debug!("an expense in {room} is not valid"),
             Err(error) => debug!("an expense in {room} is not valid: {error}"),
         }
+    }
+
+    /// Takes an expense of somebody else, if it counts.
+    fn take(&self, room: &JsString, entry: Arc<Entry>) {
+        if !self.counts(room, &entry) {
+            return debug!("an expense in {room} does not count: its id is not its author's");
+        }
+        let terms = Terms { own: false, strict: self.is_strict(room) };
+        let insertion = self.0.ledger.lock().insert(room, entry, terms);
+        match insertion {
+            Insertion::Added => self.changed(room),
+            Insertion::Duplicate => {}
+            Insertion::Full(what) => warn!("an expense in {room} is not kept: the ledger is full ({what})"),
+        }
+    }
+
+    /// Whether an expense counts: in a strict room, with its author's signature and an id that only its author can use.
+    fn counts(&self, room: &JsString, entry: &Entry) -> bool {
+        !self.is_strict(room) || entry.is_its_authors()
     }
 
     fn receive_clear(&self, room: &JsString, payload: &Value) {
@@ -239,18 +262,23 @@ impl InterSplit {
         }
     }
 
-    /// Remembers a signed clear, unless its time is yet to come: such a one would keep out what is written until then.
+    /// Remembers a signed clear.
     fn note_clear(&self, room: &JsString, clear: Option<Proof>) {
-        if let Some(clear) = clear.filter(|clear| clear.ts <= self.now()) {
+        if let Some(clear) = clear.filter(|clear| self.may_be_noted(clear)) {
             self.0.ledger.lock().note_clear(room, clear);
         }
+    }
+
+    /// Whether a clear is remembered: not if its time is yet to come, by more than clocks differ, for it would keep out what is
+    /// written until then.
+    fn may_be_noted(&self, clear: &Proof) -> bool {
+        clear.ts <= self.now().saturating_add(MAX_AHEAD_MS)
     }
 
     /// Clears what `author` may clear of a strict room: all of it as its owner, else its own expenses. How many are gone.
     fn clear_by(&self, room: &JsString, author: &str) -> usize {
         let owner = self.owner(room).is_some_and(|owner| owner == author);
-        let of_author = |entry: &Entry| entry.proof.as_ref().is_some_and(|proof| proof.author == author);
-        let gone = self.0.ledger.lock().retain(room, |entry| !owner && !of_author(entry));
+        let gone = self.0.ledger.lock().retain(room, |entry| !owner && !entry.is_of(author));
         if gone > 0 {
             self.changed(room);
         }
@@ -261,9 +289,7 @@ impl InterSplit {
     pub fn list(&self, channel: &JsString) -> Vec<Arc<Entry>> {
         let room = self.resolve(channel);
         let mut entries = self.0.ledger.lock().list(&room);
-        if self.is_strict(&room) {
-            entries.retain(|entry| entry.proof.is_some());
-        }
+        entries.retain(|entry| self.counts(&room, entry));
         entries
     }
 
@@ -321,6 +347,19 @@ impl InterSplit {
 
     fn now(&self) -> u64 {
         self.0.options.clock.now()
+    }
+}
+
+/// What a file holds; nothing where that is something else, which is put aside then.
+fn sound<T: Default>(path: &Path, loaded: io::Result<T>) -> Result<T, OpenError> {
+    let failed = |error| OpenError { path: path.to_owned(), error };
+    match loaded {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let aside = kept::move_aside(path).map_err(failed)?;
+            warn!("cannot read {}: {error}; kept as {}", path.display(), aside.display());
+            Ok(T::default())
+        }
+        loaded => loaded.map_err(failed),
     }
 }
 

@@ -39,8 +39,10 @@ pub(super) fn write(rooms: &[SignedRoom]) -> String {
 /// When the file cannot be read, or is none of these.
 pub(super) fn load(path: &Path, ledger: &mut Ledger, now: u64) -> io::Result<()> {
     let Some(content) = read_file(path)? else { return Ok(()) };
-    let file = parse(&content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-    for room in file.get("rooms").and_then(Value::as_array).unwrap_or_default() {
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let file = parse(&content).map_err(|error| invalid(error.to_string()))?;
+    let rooms = file.get("rooms").and_then(Value::as_array).ok_or_else(|| invalid("it has no rooms".into()))?;
+    for room in rooms {
         let Some(channel) = room.get("channel").and_then(Value::as_js_string) else { continue };
         if let Some(clear) = room.get("clear").and_then(|clear| Proof::of(clear, channel)) {
             ledger.note_clear(channel, clear);

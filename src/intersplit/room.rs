@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use encoding::json::{JsString, Object, Value, stable_stringify};
@@ -9,7 +10,7 @@ use encoding::json::{JsString, Object, Value, stable_stringify};
 use super::amount::parse_amount;
 use super::error::{InterSplitError, Throw};
 use super::event::{Expense, member, members, text};
-use super::ledger::{Entry, Insertion};
+use super::ledger::{Entry, ID_DIGITS, Insertion, Terms};
 use super::proof::Proof;
 use super::{APP_KEY, InterSplit, RoomSnapshot};
 use crate::sidechannel::payload::{new_id, random_text};
@@ -73,19 +74,36 @@ impl InterSplit {
         let channel = self.resolve(&draft.channel);
         let (expense, message) = self.prepare(&draft)?;
         let entry = Entry::new(expense.clone(), self.sign(&channel, &message));
-        match self.0.ledger.lock().insert(&channel, entry, true) {
-            Insertion::Added | Insertion::Duplicate => self.changed(&channel),
-            Insertion::Full(what) => return Err(InterSplitError::Full(what)),
-        }
-        if let Err(error) = self.flush().await {
-            self.0.ledger.lock().remove(&channel, &expense.tx_id);
-            self.changed(&channel);
-            return Err(error);
-        }
+        self.save(&channel, entry).await?;
         let name = channel.to_str_lossy();
         self.0.outlet.join(&name);
         let broadcasted = self.0.outlet.broadcast(&name, message).await;
         Ok(Added { channel: channel.clone(), expense, broadcasted })
+    }
+
+    /// Adds an own expense, which neighbours hear of once it is on the disk.
+    async fn save(&self, channel: &JsString, entry: Arc<Entry>) -> Result<(), InterSplitError> {
+        let _turn = self.0.turn.read().await;
+        let tx_id = entry.expense.tx_id.clone();
+        {
+            let mut ledger = self.0.ledger.lock();
+            if let Insertion::Full(what) =
+                ledger.insert(channel, entry, Terms { own: true, strict: self.is_strict(channel) })
+            {
+                return Err(InterSplitError::Full(what));
+            }
+            ledger.unsaved.insert(tx_id.clone());
+        }
+        self.changed(channel);
+        let saved = self.flush().await;
+        let mut ledger = self.0.ledger.lock();
+        ledger.unsaved.remove(&tx_id);
+        if saved.is_err() {
+            ledger.remove(channel, &tx_id);
+            drop(ledger);
+            self.changed(channel);
+        }
+        saved
     }
 
     fn prepare(&self, draft: &Draft) -> Result<(Expense, Value), InterSplitError> {
@@ -103,7 +121,7 @@ impl InterSplit {
         }
         let now = self.now();
         let expense = Expense {
-            tx_id: format!("{}:{now}:{}", &self.public_key()[..12], random_text()).into(),
+            tx_id: format!("{}:{now}:{}", &self.public_key()[..ID_DIGITS], random_text()).into(),
             payer,
             amount_cents,
             split,
@@ -122,23 +140,42 @@ impl InterSplit {
     /// be written, and nothing was sent.
     pub async fn clear(&self, channel: &JsString) -> Result<JsString, InterSplitError> {
         let room = self.resolve(channel);
-        if self.is_strict(&room) {
-            let owns = self.owner(&room) == Some(&self.public_key());
-            if self.clear_by(&room, &self.public_key()) == 0 && !owns {
-                return Err(InterSplitError::ClearDenied);
-            }
-        } else {
-            self.0.ledger.lock().clear(&room);
-        }
+        let own = self.public_key();
         let message = Object::new().with("app", APP_KEY).with("type", "expense_clear").with("ts", self.now());
         let message = Value::from(message.with("by", self.0.options.address.as_str()));
-        if !self.is_strict(&room) || self.owner(&room) == Some(&self.public_key()) {
-            self.note_clear(&room, self.sign(&room, &message));
+        let turn = self.0.turn.write().await;
+        if !self.is_strict(&room) || self.owner(&room) == Some(&own) {
+            let clear = self.sign(&room, &message);
+            self.0.ledger.lock().attempt(&room, |ledger| {
+                ledger.clear(&room);
+                clear.map(|clear| ledger.note_clear(&room, clear))
+            });
+        } else {
+            let gone = self.0.ledger.lock().attempt(&room, |ledger| ledger.retain(&room, |entry| !entry.is_of(&own)));
+            if gone == 0 {
+                self.0.ledger.lock().keep();
+                return Err(InterSplitError::ClearDenied);
+            }
         }
-        self.changed(&room);
-        self.flush().await?;
+        self.conclude(&room).await?;
+        drop(turn);
         self.0.outlet.broadcast(&room.to_str_lossy(), message).await;
         Ok(room)
+    }
+
+    /// Writes an attempt; one that cannot be written is taken back.
+    async fn conclude(&self, room: &JsString) -> Result<(), InterSplitError> {
+        self.changed(room);
+        let saved = self.flush().await;
+        if saved.is_ok() {
+            self.0.ledger.lock().keep();
+        } else {
+            self.0.ledger.lock().take_back();
+            self.changed(room);
+            // One of the two files may have been written: it is to say what it said before, too. That this fails has been said.
+            let _ = self.flush().await;
+        }
+        saved
     }
 
     /// Restores a room from what is here: the original's answer where the contract has nothing. It changes nothing but the order
@@ -158,7 +195,7 @@ impl InterSplit {
     /// Takes a room as the contract or a file has it; `None` for what is no room. With `replace` the room is emptied before.
     ///
     /// # Errors
-    /// [`InterSplitError::Throw`], [`InterSplitError::Save`].
+    /// [`InterSplitError::Throw`], and [`InterSplitError::Full`] or [`InterSplitError::Save`], with nothing done.
     pub async fn import_room(&self, snapshot: &Value, replace: bool) -> Result<Option<Imported>, InterSplitError> {
         match RoomSnapshot::read(snapshot, self.default_channel(), self.now())? {
             Some(snapshot) => self.import(snapshot, replace).await.map(Some),
@@ -168,10 +205,18 @@ impl InterSplit {
 
     async fn import(&self, snapshot: RoomSnapshot, replace: bool) -> Result<Imported, InterSplitError> {
         let RoomSnapshot { channel, expenses } = snapshot;
-        let (added, total) = self.0.ledger.lock().import(&channel, expenses, replace);
-        self.changed(&channel);
-        self.flush().await?;
-        Ok(Imported { channel, added, total })
+        let _turn = self.0.turn.write().await;
+        let import = {
+            let mut ledger = self.0.ledger.lock();
+            let import = ledger.attempt(&channel, |ledger| ledger.import(&channel, expenses, replace));
+            if import.left_out > 0 {
+                ledger.take_back();
+                return Err(InterSplitError::Full("it does not hold all of these expenses"));
+            }
+            import
+        };
+        self.conclude(&channel).await?;
+        Ok(Imported { channel, added: import.added, total: import.total })
     }
 
     /// The own signature under a message, as others get one with it.

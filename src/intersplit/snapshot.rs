@@ -63,7 +63,7 @@ pub(super) fn load(path: &Path, default_channel: &str, now: u64) -> io::Result<V
     let Some(content) = read_file(path)? else { return Ok(Vec::new()) };
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let file = parse(&content).map_err(|error| invalid(error.to_string()))?;
-    let rooms = file.get("rooms").and_then(Value::as_array).unwrap_or_default();
+    let rooms = file.get("rooms").and_then(Value::as_array).ok_or_else(|| invalid("it has no rooms".into()))?;
     let read = |room| RoomSnapshot::read(room, default_channel, now).ok().flatten();
     Ok(rooms.iter().filter_map(read).collect())
 }

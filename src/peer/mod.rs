@@ -21,7 +21,7 @@ use tracing::warn;
 
 use crate::bridge::{Bridge, BridgeOptions, Commands};
 use crate::identity::Identity;
-use crate::intersplit::{InterSplit, InterSplitOptions, VerifiedRooms};
+use crate::intersplit::{InterSplit, InterSplitOptions, OpenError, VerifiedRooms};
 use crate::metrics::Above;
 use crate::sidechannel::{Clock, Console, Network, Sidechannel, SidechannelMessage, SidechannelOptions};
 use crate::terminal::{Tap, Terminal};
@@ -50,6 +50,17 @@ pub struct PeerOptions {
     pub verified_rooms: VerifiedRooms,
 }
 
+/// Why a peer does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The bridge cannot listen: choose another address or port.
+    #[error("SC-Bridge failed to start: {0}")]
+    Bridge(#[from] io::Error),
+    /// The file of the expenses cannot be read.
+    #[error(transparent)]
+    Expenses(#[from] OpenError),
+}
+
 /// A running peer.
 pub struct Peer {
     sidechannel: Sidechannel,
@@ -64,8 +75,8 @@ impl Peer {
     /// Starts a peer on a network. Returns when the bridge listens; [`ready`](Self::ready) waits for the network.
     ///
     /// # Errors
-    /// Why the bridge cannot listen.
-    pub async fn start(options: PeerOptions, network: Arc<dyn Network>) -> io::Result<Peer> {
+    /// Why the expenses cannot be read, or the bridge not listen.
+    pub async fn start(options: PeerOptions, network: Arc<dyn Network>) -> Result<Peer, StartError> {
         let console = options.sidechannel.console.clone();
         let clock = options.sidechannel.clock.clone();
         let keys = options.identity.key_pair().clone();
@@ -81,7 +92,7 @@ impl Peer {
         let tap = Tap::default();
         let sidechannel = SidechannelOptions { console: tap.console(console.clone()), ..options.sidechannel };
         let sidechannel = Sidechannel::start(sidechannel, keys, network);
-        let expenses = InterSplit::open(expenses, Arc::new(sidechannel.clone()));
+        let expenses = InterSplit::open(expenses, Arc::new(sidechannel.clone()))?;
         sidechannel.set_aside(expenses.history());
         let messages = sidechannel.messages();
         let exit = Arc::new(Notify::new());

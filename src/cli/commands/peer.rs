@@ -16,7 +16,7 @@ use crate::cli::store_lock::StoreLock;
 use crate::identity::Identity;
 use crate::intersplit::VerifiedRooms;
 use crate::metrics::{self, Metrics, MetricsOptions};
-use crate::peer::{NetworkOptions, Peer, PeerOptions, SwarmNetwork};
+use crate::peer::{NetworkOptions, Peer, PeerOptions, StartError, SwarmNetwork};
 use crate::sidechannel::{ENTRY_CHANNEL, SidechannelOptions};
 use crate::terminal::{Input, InputOptions};
 use crate::ui::{Ui, UiOptions};
@@ -54,7 +54,10 @@ pub(crate) async fn peer(config: PeerConfig) -> Result<ExitCode, Failure> {
         identity: identity.clone(),
     };
     let peer = Peer::start(options, key.guard(network.clone())).await;
-    let peer = peer.map_err(|error| bridge_failure(&config, &error))?;
+    let peer = peer.map_err(|error| match error {
+        StartError::Bridge(error) => bridge_failure(&config, &error),
+        StartError::Expenses(error) => Failure::failed(error.to_string()),
+    })?;
     let (public_key, address) = (identity.public_key_hex(), identity.address());
     let bridge_port = peer.bridge_addr().map(|addr| addr.port());
     let facts = Facts { public_key: &public_key, address: &address, bridge_port };

@@ -4,6 +4,7 @@ use super::*;
 use crate::sidechannel::aside::{Aside, AsideSession};
 use crate::sidechannel::link::{Operation, Outlet as Line};
 use bytes::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// The line to a neighbour, as this hears it.
@@ -29,7 +30,7 @@ fn side(member: &Member, room: &str) -> (Box<dyn AsideSession>, mpsc::UnboundedR
 }
 
 /// Two members meet on a channel, and say all that they have to say.
-async fn meet(a: &Member, b: &Member, room: &str) {
+pub(super) async fn meet(a: &Member, b: &Member, room: &str) {
     let ((left, mut left_said), (right, mut right_said)) = (side(a, room), side(b, room));
     left.start().await;
     right.start().await;
@@ -124,6 +125,28 @@ async fn who_missed_a_clear_hears_of_it_and_brings_nothing_back() {
 }
 
 #[tokio::test]
+async fn a_clear_by_a_clock_that_is_ahead_is_remembered() {
+    let author = Member::new(9);
+    let told = |payload: Value| Object::new().with("payloads", vec![payload]).into();
+    let old = signed(&author.keys, "trip", expense_message("t1", "a", 2));
+    for (ahead, count) in [(50_000, 0), (MAX_AHEAD_MS, 0), (MAX_AHEAD_MS + 1, 1)] {
+        let time = Arc::new(AtomicU64::new(NOW));
+        let clock = time.clone();
+        let member = Member::with(1, |options| options.clock = Clock::new(move || clock.load(Ordering::Relaxed)));
+        let clear = signed_at(&author.keys, "trip", clear_message(), NOW + ahead);
+        member.split.receive("trip", &clear);
+        time.fetch_add(2 * ahead, Ordering::Relaxed);
+        member.split.take_history(&"trip".into(), &told(old.clone()));
+        assert_eq!(member.ids("trip").len(), count, "cleared {ahead} ms ahead");
+        // A neighbour's word of the clear is taken as the clear itself.
+        let late = Member::new(2);
+        late.split.receive("trip", &old);
+        late.split.take_history(&"trip".into(), &Object::new().with("clear", clear).into());
+        assert_eq!(late.ids("trip").len(), count, "told {ahead} ms ahead");
+    }
+}
+
+#[tokio::test]
 async fn signatures_and_clears_survive_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let strict = |folder: &std::path::Path| {
@@ -135,7 +158,7 @@ async fn signatures_and_clears_survive_a_restart() {
     let other = Member::new(2);
     let member = strict(folder.path());
     member.add("trip", "a", "1", "b").await;
-    member.split.receive("trip", &signed(&other.keys, "trip", expense_message("t1", "a", 2)));
+    member.split.receive("trip", &signed(&other.keys, "trip", expense_message(&other.id("t1"), "a", 2)));
     member.split.flush().await.expect("written");
     let again = strict(folder.path());
     assert_eq!(again.split.list(&"trip".into()).len(), 2);

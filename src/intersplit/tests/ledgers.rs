@@ -39,9 +39,8 @@ async fn an_expense_is_acknowledged_when_it_is_on_the_disk_and_sent() {
 #[tokio::test]
 async fn what_cannot_be_written_is_refused_and_not_sent() {
     let folder = tempfile::tempdir().expect("a folder");
-    // A folder where the file should be.
-    std::fs::create_dir_all(folder.path().join(SNAPSHOT_FILE).join("x")).expect("made");
     let member = Member::with(1, |options| options.path = Some(folder.path().join(SNAPSHOT_FILE)));
+    // A folder where the file should be.
     std::fs::create_dir_all(folder.path().join(SNAPSHOT_FILE).join("x")).expect("made");
     let reply = member.ask(r#"{"type":"expense_add","payer":"a","amount":1,"split":"b"}"#).await;
     assert!(reply.starts_with("Failed to save the ledger: "), "{reply}");
@@ -62,13 +61,66 @@ async fn a_remote_clear_is_written_too() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_kept_aside() {
+async fn every_damaged_file_is_kept_aside() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join(SNAPSHOT_FILE), "{\"version\":1,\"rooms\":[").expect("written");
+    let proofs = "expense-split.snapshots.proofs.json";
+    for (file, ending, content) in [
+        (SNAPSHOT_FILE, "damaged", "{\"version\":1,\"rooms\":["),
+        (SNAPSHOT_FILE, "damaged.2", "{\"version\":1}"),
+        (SNAPSHOT_FILE, "damaged.3", "\u{1}"),
+        (proofs, "damaged", "{\"rooms\":["),
+        (proofs, "damaged.2", "[]"),
+    ] {
+        std::fs::write(folder.path().join(file), content).expect("written");
+        let member = Member::stored(1, folder.path());
+        member.add("trip", "a", "1", "b").await;
+        let aside = folder.path().join(format!("{file}.{ending}"));
+        assert_eq!(std::fs::read_to_string(aside).expect("is kept"), content, "{file}.{ending}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_hinders_the_start_and_stays() {
+    for name in [SNAPSHOT_FILE, "expense-split.snapshots.proofs.json"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        // A folder cannot be read as a file, on any system.
+        std::fs::create_dir(&path).expect("made");
+        let options = InterSplitOptions { path: Some(folder.path().join(SNAPSHOT_FILE)), ..options(1) };
+        let error = InterSplit::open(options, Arc::new(Wire(Sent::default()))).err().expect("is refused");
+        assert_eq!(error.path, path);
+        assert!(path.is_dir() && std::fs::read_dir(folder.path()).expect("is there").count() == 1);
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_more_than_fits_is_kept_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let event = r#"{"txId":"t","payer":"a","amountCents":1,"split":["a"],"ts":1}"#;
+    let rooms: Vec<_> = (0..=MAX_ROOMS).map(|room| format!(r#"{{"channel":"r{room}","events":[{event}]}}"#)).collect();
+    let content = format!(r#"{{"version":1,"rooms":[{}]}}"#, rooms.join(","));
+    std::fs::write(folder.path().join(SNAPSHOT_FILE), &content).expect("written");
     let member = Member::stored(1, folder.path());
-    member.add("trip", "a", "1", "b").await;
-    let aside = folder.path().join("expense-split.snapshots.json.damaged");
-    assert_eq!(std::fs::read_to_string(aside).expect("is kept"), "{\"version\":1,\"rooms\":[");
+    member.add("r0", "a", "1", "b").await;
+    assert_eq!(member.ids(&format!("r{MAX_ROOMS}")), [""; 0]);
+    let aside = folder.path().join(format!("{SNAPSHOT_FILE}.whole"));
+    assert_eq!(std::fs::read_to_string(aside).expect("is kept"), content);
+}
+
+#[tokio::test]
+async fn an_import_of_more_than_fits_is_not_done() {
+    let member = Member::new(1);
+    member.add("r", "a", "1", "b").await;
+    let before = member.ids("r");
+    let note = "n".repeat(1 << 20);
+    let event = |id| format!(r#"{{"txId":"{id}","payer":"a","amountCents":1,"split":["a"],"note":"{note}"}}"#);
+    let events: Vec<_> = (0..18).map(event).collect();
+    let snapshot = parse(format!(r#"{{"channel":"r","events":[{}]}}"#, events.join(","))).expect("valid JSON");
+    for replace in [false, true] {
+        let error = member.split.import_room(&snapshot, replace).await.expect_err("is too much");
+        assert!(matches!(error, InterSplitError::Full(_)), "{error}");
+        assert_eq!(member.ids("r"), before);
+    }
 }
 
 #[tokio::test]

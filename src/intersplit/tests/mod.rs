@@ -1,5 +1,6 @@
 //! Whole ledgers, with an outlet that writes down what is sent.
 
+mod failing_disk;
 mod history;
 mod ledgers;
 mod slow_disk;
@@ -15,6 +16,9 @@ use encoding::json::{JsString, Value, parse};
 use parking_lot::Mutex;
 
 use super::*;
+
+/// The time of all clocks here.
+const NOW: u64 = 1_700_000_000_000;
 
 /// What a peer sent: the channel, and the message.
 type Sent = Arc<Mutex<Vec<(String, Value)>>>;
@@ -51,24 +55,30 @@ impl Member {
     }
 
     fn on_disk(seed: u8, change: impl FnOnce(&mut InterSplitOptions), disk: Box<Disk>) -> Member {
-        let keys = KeyPair::from_seed(&[seed; 32]);
-        let mut options = InterSplitOptions {
-            default_channel: "0000intercom".into(),
-            path: None,
-            keys: keys.clone(),
-            address: format!("address {seed}"),
-            verified: VerifiedRooms::None,
-            owner_keys: BTreeMap::new(),
-            clock: Clock::new(|| 1_700_000_000_000),
-        };
+        let mut options = options(seed);
         change(&mut options);
-        let sent = Sent::default();
-        Member { split: InterSplit::on_disk(options, Arc::new(Wire(sent.clone())), disk), keys, sent }
+        let (keys, sent) = (options.keys.clone(), Sent::default());
+        let split = InterSplit::on_disk(options, Arc::new(Wire(sent.clone())), disk).expect("the files can be read");
+        Member { split, keys, sent }
     }
 
     fn stored(seed: u8, path: &std::path::Path) -> Member {
         let path: PathBuf = path.join(SNAPSHOT_FILE);
         Member::with(seed, |options| options.path = Some(path))
+    }
+
+    fn key(&self) -> String {
+        data_encoding::HEXLOWER.encode(&self.keys.public_key)
+    }
+
+    /// An id as this member's peer makes it.
+    fn id(&self, rest: &str) -> String {
+        format!("{}:{rest}", &self.key()[..12])
+    }
+
+    /// The ids of a room's expenses.
+    fn ids(&self, channel: &str) -> Vec<String> {
+        self.split.list(&channel.into()).iter().map(|entry| entry.expense.tx_id.to_string()).collect()
     }
 
     /// The answer to a message of a bridge client, with ids and times made the same for all runs.
@@ -98,15 +108,31 @@ impl Member {
     }
 }
 
+fn options(seed: u8) -> InterSplitOptions {
+    InterSplitOptions {
+        default_channel: "0000intercom".into(),
+        path: None,
+        keys: KeyPair::from_seed(&[seed; 32]),
+        address: format!("address {seed}"),
+        verified: VerifiedRooms::None,
+        owner_keys: BTreeMap::new(),
+        clock: Clock::new(|| NOW),
+    }
+}
+
 /// A payload with a message, signed by its author.
 fn signed(author: &KeyPair, channel: &str, message: Value) -> Value {
+    signed_at(author, channel, message, NOW)
+}
+
+fn signed_at(author: &KeyPair, channel: &str, message: Value, ts: u64) -> Value {
     use crate::sidechannel::payload::Draft;
     let draft = Draft {
         channel: channel.into(),
         message: Some(message),
         invite: None,
         id: crate::sidechannel::payload::random_text(),
-        ts: 1_700_000_000_000,
+        ts,
         ttl: 3,
         difficulty: None,
         max_bytes: None,
@@ -114,6 +140,11 @@ fn signed(author: &KeyPair, channel: &str, message: Value) -> Value {
     };
     let sealed = draft.seal(author, &std::sync::atomic::AtomicBool::new(false)).expect("nothing hinders");
     parse(crate::sidechannel::payload::text_of(&sealed.body).expect("whole")).expect("valid JSON")
+}
+
+/// A clear as it is sent.
+fn clear_message() -> Value {
+    parse(r#"{"app":"expense_split_v1","type":"expense_clear","ts":1,"by":null}"#).expect("valid JSON")
 }
 
 /// An expense as it is sent.
