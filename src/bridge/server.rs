@@ -33,6 +33,10 @@ pub const MAX_CLIENTS: usize = 256;
 /// holds connections open cannot keep out who knows the token.
 pub const MAX_UNAUTHENTICATED: usize = 32;
 
+/// So many connections without the token may exist, with those that are being closed. A further one ends the oldest of these at
+/// once, without a word.
+const MAX_UNAUTHENTICATED_WITH_CLOSING: usize = 2 * MAX_UNAUTHENTICATED;
+
 /// A connection that has not sent its HTTP request by then is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -49,7 +53,7 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// A closing bridge waits so long for its clients to take their close frame.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A client that was too slow may read so much later why it was dropped. Until then it keeps its place among [`MAX_CLIENTS`], and
+/// A client with the token that was too slow may read so much later why it was dropped. Until then it keeps its place among [`MAX_CLIENTS`], and
 /// of the memory no more than the frame in which it stopped.
 const SLOW_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -115,6 +119,25 @@ struct Clients {
     /// By age.
     by_id: BTreeMap<u64, (Arc<Client>, JoinHandle<()>)>,
     closed: bool,
+}
+
+impl Clients {
+    /// Makes room for one more connection without the token: the oldest goes.
+    fn make_room(&mut self) {
+        let unauthenticated = self.by_id.iter().filter(|(_, (client, _))| !client.is_authenticated());
+        let (closing, open): (Vec<_>, Vec<_>) = unauthenticated.partition(|(_, (client, _))| client.queue.has_ended());
+        if open.len() >= MAX_UNAUTHENTICATED {
+            open[0].1.0.queue.end(End::Unauthenticated);
+        }
+        if open.len() + closing.len() < MAX_UNAUTHENTICATED_WITH_CLOSING {
+            return;
+        }
+        if let Some(id) = closing.first().map(|(id, _)| **id)
+            && let Some((_, task)) = self.by_id.remove(&id)
+        {
+            task.abort();
+        }
+    }
 }
 
 impl Bridge {
@@ -247,15 +270,12 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr) {
     if clients.closed {
         return;
     }
-    let (authenticated, unauthenticated): (Vec<_>, Vec<_>) =
-        clients.by_id.values().map(|(client, _)| client).partition(|client| client.is_authenticated());
-    if authenticated.len() >= MAX_CLIENTS {
+    let authenticated = clients.by_id.values().filter(|(client, _)| client.is_authenticated()).count();
+    if authenticated >= MAX_CLIENTS {
         warn!(%from, "SC-Bridge refuses a connection: {MAX_CLIENTS} clients are connected");
         return;
     }
-    if unauthenticated.len() >= MAX_UNAUTHENTICATED {
-        unauthenticated[0].queue.end(End::Unauthenticated);
-    }
+    clients.make_room();
     let id = clients.next_id;
     clients.next_id += 1;
     let client = Arc::new(Client::new(&shared.options.filter));
@@ -321,12 +341,11 @@ where
         end = client.queue.ended() => end,
         _ = send_all(client, &mut sink) => End::Gone,
     };
-    let (code, reason, patience) = match end {
+    let (code, reason) = match end {
         End::Gone => return end,
-        // It may read this after what its socket still holds, if it reads at all.
-        End::Slow => (CloseCode::Policy, "Too slow: messages were not read.", SLOW_CLOSE_TIMEOUT),
-        End::Shutdown => (CloseCode::Away, "The peer stops.", CLOSE_TIMEOUT),
-        End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized.", CLOSE_TIMEOUT),
+        End::Slow => (CloseCode::Policy, "Too slow: messages were not read."),
+        End::Shutdown => (CloseCode::Away, "The peer stops."),
+        End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized."),
     };
     if end == End::Slow {
         warn!(%from, "SC-Bridge drops a client: it does not read what it is sent");
@@ -338,8 +357,13 @@ where
         }
         sink.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await
     };
-    let _ = tokio::time::timeout(patience, close).await;
+    let _ = tokio::time::timeout(patience(end, client.is_authenticated()), close).await;
     end
+}
+
+/// How long a client may take to read why it is closed, after what its socket still holds.
+fn patience(end: End, authenticated: bool) -> Duration {
+    if end == End::Slow && authenticated { SLOW_CLOSE_TIMEOUT } else { CLOSE_TIMEOUT }
 }
 
 /// Sends until the connection breaks. Whatever waits is gathered before it is flushed.
@@ -366,4 +390,49 @@ async fn authentication_timeout(client: &Client) -> Infallible {
         client.queue.end(End::Unauthenticated);
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections that have not shown the token, as they are noted before their tasks have a turn.
+    fn clients(count: usize) -> Clients {
+        let mut clients = Clients::default();
+        for id in 0..count as u64 {
+            clients.make_room();
+            clients.by_id.insert(id, (Arc::new(Client::new("")), tokio::spawn(std::future::pending())));
+        }
+        clients
+    }
+
+    #[tokio::test]
+    async fn connections_without_a_token_are_bounded_also_while_they_are_being_closed() {
+        let clients = clients(10 * MAX_UNAUTHENTICATED);
+        assert_eq!(clients.by_id.len(), MAX_UNAUTHENTICATED_WITH_CLOSING);
+        let open: Vec<u64> =
+            clients.by_id.iter().filter(|(_, (client, _))| !client.queue.has_ended()).map(|(id, _)| *id).collect();
+        // The newest are open.
+        assert_eq!(open, (9 * MAX_UNAUTHENTICATED as u64..10 * MAX_UNAUTHENTICATED as u64).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn who_has_shown_the_token_stays() {
+        let mut clients = clients(MAX_UNAUTHENTICATED);
+        clients.by_id[&0].0.authenticate();
+        for id in 0..10 * MAX_UNAUTHENTICATED as u64 {
+            clients.make_room();
+            let client = (Arc::new(Client::new("")), tokio::spawn(std::future::pending()));
+            clients.by_id.insert(1_000 + id, client);
+        }
+        assert!(!clients.by_id[&0].0.queue.has_ended());
+    }
+
+    #[test]
+    fn only_who_has_shown_the_token_keeps_its_place_to_read_why_it_is_closed() {
+        assert_eq!(patience(End::Slow, true), SLOW_CLOSE_TIMEOUT);
+        for (end, authenticated) in [(End::Slow, false), (End::Unauthenticated, false), (End::Shutdown, true)] {
+            assert_eq!(patience(end, authenticated), CLOSE_TIMEOUT, "{end:?}");
+        }
+    }
 }

@@ -71,11 +71,25 @@ fn escape_surrogates(text: &JsString) -> String {
 
 /// `{ ...invite, welcome }`, for an invite that has no welcome of its own.
 pub(crate) fn embed_welcome(invite: Value, welcome: Value) -> Value {
-    match invite {
-        Value::Object(invite) if invite.get("welcome").is_some_and(truthy) => Value::Object(invite),
-        Value::Object(invite) => Value::Object(invite.with("welcome", welcome)),
-        _ => Value::Object(Object::new().with("welcome", welcome)),
+    if invite.get("welcome").is_some_and(truthy) {
+        return invite;
     }
+    let spread = match invite {
+        Value::Object(invite) => invite,
+        Value::Array(values) => by_index(values),
+        Value::String(text) => by_index(text.encode_utf16().map(|unit| JsString::from_utf16(&[unit]).into())),
+        _ => Object::new(),
+    };
+    Value::Object(spread.with("welcome", welcome))
+}
+
+/// What JavaScript spreads an array into, or the units of a string.
+fn by_index(values: impl IntoIterator<Item = Value>) -> Object {
+    let mut object = Object::new();
+    for (index, value) in values.into_iter().enumerate() {
+        object.insert(index.to_string(), value);
+    }
+    object
 }
 
 #[cfg(test)]
@@ -135,5 +149,8 @@ mod tests {
         assert_eq!(embedded(r#"{"welcome":null,"a":1}"#), r#"{"welcome":"w","a":1}"#);
         assert_eq!(embedded(r#"{"welcome":"own"}"#), r#"{"welcome":"own"}"#);
         assert_eq!(embedded("5"), r#"{"welcome":"w"}"#);
+        assert_eq!(embedded(r#"["a",[1]]"#), r#"{"0":"a","1":[1],"welcome":"w"}"#);
+        assert_eq!(embedded(r#""ab""#), r#"{"0":"a","1":"b","welcome":"w"}"#);
+        assert_eq!(embedded(r#""😀""#), r#"{"0":"\ud83d","1":"\ude00","welcome":"w"}"#);
     }
 }

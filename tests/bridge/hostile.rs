@@ -152,6 +152,19 @@ async fn connections_without_a_token_make_room_for_newer_ones() {
 }
 
 #[tokio::test]
+async fn connections_without_a_token_that_come_at_once_are_no_more_than_may_be() {
+    let setup = setup().await;
+    // They wait to be accepted, all of them in one go: this thread serves them later.
+    let address = setup.bridge.local_addr();
+    let connect = |_| std::net::TcpStream::connect(address).expect("the bridge listens");
+    let crowd: Vec<_> = (0..2 * MAX_UNAUTHENTICATED).map(connect).collect();
+    let mut newest = setup.connect().await;
+    assert_eq!(setup.bridge.client_count(), MAX_UNAUTHENTICATED);
+    assert_eq!(newest.ask(r#"{"type":"auth","token":"secret"}"#).await, r#"{"type":"auth_ok"}"#);
+    drop(crowd);
+}
+
+#[tokio::test]
 async fn half_open_connections_end_after_their_time() {
     let setup = setup().await;
     let (mut silent, mut partial) = (setup.tcp().await, setup.tcp().await);
