@@ -44,7 +44,8 @@ pub struct Limiter {
     tokens: f64,
     refilled: Instant,
     strikes: u32,
-    window_ends: Instant,
+    /// `None` until the first message.
+    window_ends: Option<Instant>,
     blocked_until: Option<Instant>,
 }
 
@@ -62,13 +63,7 @@ pub enum Allowance {
 impl Limiter {
     /// A limiter with a full bucket.
     pub fn new(limits: &Limits, now: Instant) -> Self {
-        Self {
-            tokens: limits.burst as f64,
-            refilled: now,
-            strikes: 0,
-            window_ends: now + limits.window,
-            blocked_until: None,
-        }
+        Self { tokens: limits.burst as f64, refilled: now, strikes: 0, window_ends: None, blocked_until: None }
     }
 
     /// Whether the connection is blocked.
@@ -108,9 +103,9 @@ impl Limiter {
     }
 
     fn open_window(&mut self, limits: &Limits, now: Instant) {
-        if now > self.window_ends {
+        if self.window_ends.is_none_or(|end| now > end) {
             self.strikes = 0;
-            self.window_ends = now + limits.window;
+            self.window_ends = Some(now + limits.window);
         }
     }
 
@@ -160,6 +155,20 @@ mod tests {
         assert_eq!(limiter.take(&limits, at(35_002), 1), Allowance::Over, "blocked although tokens are there");
         assert!(!limiter.is_blocked(at(35_003)));
         assert_eq!(limiter.take(&limits, at(35_003), 1), Allowance::Within);
+    }
+
+    #[test]
+    fn the_first_window_begins_with_the_first_message() {
+        let (limits, start) = (limits(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let first: [fn(&mut Limiter, &Limits, Instant) -> Allowance; 2] =
+            [|limiter, limits, now| limiter.take(limits, now, 300_000), Limiter::refuse];
+        for strike in first {
+            let mut limiter = Limiter::new(&limits, start);
+            assert_eq!(strike(&mut limiter, &limits, at(4_000)), Allowance::Over);
+            assert_eq!(strike(&mut limiter, &limits, at(5_001)), Allowance::Over);
+            assert_eq!(strike(&mut limiter, &limits, at(9_000)), Allowance::Blocked);
+        }
     }
 
     #[test]

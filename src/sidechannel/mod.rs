@@ -243,8 +243,7 @@ impl Sidechannel {
             return false;
         }
         shared.open_everywhere(channel);
-        let control = message.as_ref().and_then(|message| message.get("control"));
-        let to_unauthorized = control.and_then(Value::as_str) == Some("auth");
+        let to_unauthorized = message.as_ref().is_some_and(payload::is_auth);
         let mut draft = shared.draft(channel, message, invite);
         draft.max_bytes = Some(shared.pipeline.policy().max_message_bytes);
         let (done, sent) = oneshot::channel();

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use crypto::KeyPair;
-use encoding::json::{Object, Value, stable_stringify, stringify};
+use encoding::json::{Object, Value, stable_stringify, stringify, to_js_string};
 use rand::{Rng, TryRngCore, rngs::OsRng};
 use sha2::{Digest, Sha256};
 
@@ -31,6 +31,12 @@ pub struct Draft {
     pub max_bytes: Option<usize>,
     /// Whether to tell the hash of what was signed.
     pub report_hash: bool,
+}
+
+/// Whether a message that is to be sent shows an invite: it may be written where only the owner writes, and is sent also to who
+/// has no invite. It is the text of `control` that counts here, as in JavaScript; of what is received, the value itself.
+pub fn is_auth(message: &Value) -> bool {
+    message.get("control").and_then(to_js_string).is_some_and(|control| control == "auth")
 }
 
 /// A message as it is sent.

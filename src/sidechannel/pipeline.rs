@@ -17,7 +17,7 @@ use super::{
     grants::Grants,
     keys,
     limiter::{Allowance, Limiter},
-    payload::text_of,
+    payload::{is_auth, text_of},
     policy::Policy,
     refusal::Refusal,
     seen::{Seen, SeenKey},
@@ -303,11 +303,7 @@ impl Pipeline {
 
     /// Whether the own peer may write `message` to a channel.
     pub fn may_write(&self, channel: &str, message: &Value) -> bool {
-        let is_auth = || {
-            let control = message.get("control").and_then(to_js_string);
-            control.is_some_and(|control| control == "auth")
-        };
-        !self.policy.owner_write_only(channel) || self.policy.owns(channel) || is_auth()
+        !self.policy.owner_write_only(channel) || self.policy.owns(channel) || is_auth(message)
     }
 
     /// Remembers the id of an own message, so that it is not taken when it comes back.

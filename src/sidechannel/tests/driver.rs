@@ -271,6 +271,19 @@ async fn an_invite_lets_a_peer_in_and_is_shown_to_neighbours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_shows_an_invite_is_sent_to_who_has_none() {
+    let [inviter, mut guest] =
+        row([restricted(), SidechannelOptions { channels: vec!["room".into()], ..options() }]).await;
+    for control in
+        [Value::from("other"), vec![Value::from("auth"), Value::Null].into(), vec![Value::from("auth")].into()]
+    {
+        assert!(inviter.send("room", object([("control", control)])).await);
+    }
+    settle().await;
+    assert_eq!(guest.all(), [object([("control", vec![Value::from("auth")].into())])]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_invite_may_come_with_the_first_message() {
     let [mut inviter, guest] = row([restricted(), restricted()]).await;
     let invite = inviter.sidechannel.create_invite("room", &hex_of(2), None, None).unwrap();
