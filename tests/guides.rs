@@ -191,13 +191,49 @@ fn the_guides_name_every_command_and_message() {
     }
 }
 
+/// The fields that a source reads from what a client sends.
+fn fields(source: &str) -> BTreeSet<&str> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let read = |prefix| code.split(prefix).skip(1).filter_map(|rest| rest.split('"').next());
+    read("message.get(\"").chain(read("read(\"")).collect()
+}
+
+#[test]
+fn the_guide_names_every_field_that_a_client_may_send() {
+    let skill = guide("SKILL.md");
+    let sources = ["src/bridge/session.rs", "src/intersplit/messages.rs"].map(guide);
+    let all: BTreeSet<&str> = sources.iter().flat_map(|source| fields(source)).collect();
+    assert!(["token", "welcome", "verify", "replace"].iter().all(|field| all.contains(field)), "{all:?}");
+    // As a key of a message, or on its own.
+    let missing: Vec<_> = all
+        .iter()
+        .filter(|field| !skill.contains(&format!("\"{field}\":")) && !skill.contains(&format!("`{field}`")))
+        .collect();
+    assert!(missing.is_empty(), "SKILL.md does not name {missing:?}");
+}
+
+#[test]
+fn the_guide_names_every_http_answer_of_the_bridge() {
+    let skill = guide("SKILL.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let source = guide("src/bridge/handshake.rs");
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let all: BTreeSet<&str> = code.split("Refuse(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(all.contains("403 Forbidden") && all.len() > 3, "{all:?}");
+    let missing: Vec<_> = all.iter().filter(|status| !skill.contains(**status)).collect();
+    assert!(missing.is_empty(), "SKILL.md does not name {missing:?}");
+}
+
 /// Texts of the sources that clients and people get as an answer: sentences, up to what is filled in.
 fn answers(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
     let texts = lines.flat_map(|line| line.split('"').skip(1).step_by(2).map(move |text| (text, line)));
+    // A constant and an error are answers also without a mark at their end.
+    let named = |line: &str| line.starts_with("const ") || line.starts_with("#[error(");
     let sentences = texts.filter(|(text, line)| {
-        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.ends_with(['.', '}']) && !line.starts_with("warn!")
+        text.starts_with(|c: char| c.is_ascii_uppercase())
+            && (text.ends_with(['.', '}']) || named(line))
+            && !line.starts_with("warn!")
     });
     let until_filled_in = |text: &str| text.split('{').next().unwrap_or_default().trim_end().to_owned();
     sentences.map(|(text, _)| until_filled_in(text)).filter(|text| text.contains(' ')).collect()
