@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use hyperdht::messages::NoisePayload;
 use parking_lot::Mutex;
 
 /// A public key of a peer.
@@ -14,9 +15,9 @@ pub(crate) type Key = [u8; 32];
 /// strangers, who choose their keys, push out nobody whom the application banned.
 pub const MAX_BANNED: usize = 4096;
 
-/// Decides about a peer by its public key: `true` refuses it, **and bans it** until [`PeerInfo::ban`](crate::PeerInfo::ban)
-/// lifts that. Called before each outgoing attempt and at each incoming handshake; it must not block.
-pub type Firewall = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
+/// Decides about a peer by its public key, and at an incoming handshake by what that says: `true` refuses it, **and bans it** until [`PeerInfo::ban`](crate::PeerInfo::ban)
+/// lifts that. Called before each outgoing attempt (then there is no payload) and at each incoming handshake; it must not block.
+pub type Firewall = Arc<dyn Fn(&[u8; 32], Option<&NoisePayload>) -> bool + Send + Sync>;
 
 /// The keys that are banned, shared by the swarm and the [`PeerInfo`](crate::PeerInfo)s it hands out.
 #[derive(Debug, Default)]
@@ -105,11 +106,11 @@ impl Gate {
         self.local == *key
     }
 
-    pub(crate) fn check(&self, key: &Key) -> Verdict {
+    pub(crate) fn check(&self, key: &Key, payload: Option<&NoisePayload>) -> Verdict {
         if self.is_self(key) || self.bans.contains(key) {
             return Verdict::Refused;
         }
-        if self.firewall.as_ref().is_some_and(|firewall| firewall(key)) {
+        if self.firewall.as_ref().is_some_and(|firewall| firewall(key, payload)) {
             self.bans.refuse(*key);
             return Verdict::Banned;
         }
@@ -129,20 +130,20 @@ mod tests {
 
     #[test]
     fn self_and_banned_are_refused_without_asking_the_firewall() {
-        let gate = Gate::new([1; 32], Some(Arc::new(|_| panic!("asked"))));
+        let gate = Gate::new([1; 32], Some(Arc::new(|_, _| panic!("asked"))));
         gate.bans.set([2; 32], true);
-        assert_eq!(gate.check(&[1; 32]), Verdict::Refused);
-        assert_eq!(gate.check(&[2; 32]), Verdict::Refused);
+        assert_eq!(gate.check(&[1; 32], None), Verdict::Refused);
+        assert_eq!(gate.check(&[2; 32], None), Verdict::Refused);
     }
 
     #[test]
     fn whom_the_firewall_refuses_is_banned_until_it_is_lifted() {
-        let gate = Gate::new([1; 32], Some(Arc::new(|key| key[0] == 2)));
-        assert_eq!(gate.check(&[3; 32]), Verdict::Welcome);
-        assert_eq!(gate.check(&[2; 32]), Verdict::Banned);
-        assert_eq!(gate.check(&[2; 32]), Verdict::Refused);
+        let gate = Gate::new([1; 32], Some(Arc::new(|key, _| key[0] == 2)));
+        assert_eq!(gate.check(&[3; 32], None), Verdict::Welcome);
+        assert_eq!(gate.check(&[2; 32], None), Verdict::Banned);
+        assert_eq!(gate.check(&[2; 32], None), Verdict::Refused);
         gate.bans.set([2; 32], false);
-        assert_eq!(gate.check(&[2; 32]), Verdict::Banned);
+        assert_eq!(gate.check(&[2; 32], None), Verdict::Banned);
     }
 
     fn key(index: usize) -> Key {
@@ -166,12 +167,12 @@ mod tests {
 
     #[test]
     fn strangers_do_not_push_out_whom_the_application_banned() {
-        let gate = Gate::new([1; 32], Some(Arc::new(|key| *key != [2; 32])));
+        let gate = Gate::new([1; 32], Some(Arc::new(|key, _| *key != [2; 32])));
         gate.bans.set([2; 32], true);
         for index in 0..MAX_BANNED + 1000 {
-            assert_eq!(gate.check(&key(index)), Verdict::Banned);
+            assert_eq!(gate.check(&key(index), None), Verdict::Banned);
         }
-        assert_eq!(gate.check(&[2; 32]), Verdict::Refused);
+        assert_eq!(gate.check(&[2; 32], None), Verdict::Refused);
         let inner = gate.bans.inner.lock();
         assert_eq!((inner.by_firewall.keys.len(), inner.by_hand.keys.len()), (MAX_BANNED, 1));
     }

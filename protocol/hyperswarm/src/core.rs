@@ -570,7 +570,7 @@ impl Core {
     fn connect(&mut self, key: Key, now: Instant) {
         let verdict = match self.is_connected(&key) || !self.is_wanted(&key) {
             true => Verdict::Refused,
-            false => self.gate.check(&key),
+            false => self.gate.check(&key, None),
         };
         if verdict == Verdict::Banned {
             self.banned(key);

@@ -56,7 +56,7 @@ impl Network for Dht {
         refuse: RefusePeer,
         relay_through: RelayKeys,
     ) -> Result<DhtServer, NetworkError> {
-        let firewall: hyperdht::Firewall = Arc::new(move |key, _, _| refuse(key));
+        let firewall: hyperdht::Firewall = Arc::new(move |key, payload, _| refuse(key, payload));
         let relay_through = Relays::choose(move || relay_through());
         let options = ServerOptions { firewall: Some(firewall), relay_through, ..ServerOptions::default() };
         let server = self.create_server(options);

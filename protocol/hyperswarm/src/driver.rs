@@ -466,7 +466,7 @@ impl<N: Network> Driver<N> {
     /// The firewall as the server asks it.
     fn refuse(&self) -> RefusePeer {
         let (gate, report) = (self.gate.clone(), self.report.clone());
-        Arc::new(move |key| match gate.check(key) {
+        Arc::new(move |key, payload| match gate.check(key, Some(payload)) {
             Verdict::Welcome => false,
             Verdict::Refused => true,
             Verdict::Banned => {

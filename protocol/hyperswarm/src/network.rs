@@ -6,6 +6,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use crypto::KeyPair;
+use hyperdht::messages::NoisePayload;
 use tokio::sync::{mpsc, watch};
 
 pub use crate::discovery::QueryKind;
@@ -13,8 +14,8 @@ pub use crate::discovery::QueryKind;
 /// What went wrong in the network. The swarm logs it and tries again later.
 pub type NetworkError = Box<dyn Error + Send + Sync>;
 
-/// Decides at an incoming handshake, by the public key of the peer, whether to ignore it.
-pub type RefusePeer = Arc<dyn Fn(&[u8; 32]) -> bool + Send + Sync>;
+/// Decides at an incoming handshake, by the public key of the peer and what it says, whether to ignore it.
+pub type RefusePeer = Arc<dyn Fn(&[u8; 32], &NoisePayload) -> bool + Send + Sync>;
 
 /// Keys of blind relays to meet a peer at that connects now.
 pub type RelayKeys = Arc<dyn Fn() -> Vec<[u8; 32]> + Send + Sync>;

@@ -226,7 +226,8 @@ async fn whom_the_servers_firewall_refuses_is_banned_and_told_of() {
     let client = world.swarm(2, fast());
     let (banned, open) = (client.key_pair().public_key, Arc::new(AtomicBool::new(false)));
     let closed = open.clone();
-    let firewall: hyperswarm::Firewall = Arc::new(move |key| *key == banned && !closed.load(Ordering::Relaxed));
+    let firewall: hyperswarm::Firewall =
+        Arc::new(move |key, payload| *key == banned && payload.is_some() && !closed.load(Ordering::Relaxed));
     let server = world.swarm(1, SwarmOptions { firewall: Some(firewall), ..fast() });
     let (servers, clients) = (App::idle(&server), App::idle(&client));
     let mut events = server.events();
@@ -251,7 +252,7 @@ async fn whom_the_servers_firewall_refuses_is_banned_and_told_of() {
 #[tokio::test(start_paused = true)]
 async fn whom_the_clients_firewall_refuses_is_not_tried() {
     let world = World::new(1);
-    let firewall: hyperswarm::Firewall = Arc::new(|_| true);
+    let firewall: hyperswarm::Firewall = Arc::new(|_, payload| payload.is_none());
     let (server, client) =
         (world.swarm(1, options()), world.swarm(2, SwarmOptions { firewall: Some(firewall), ..options() }));
     let clients = App::idle(&client);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crypto::KeyPair;
+use hyperdht::messages::NoisePayload;
 use hyperswarm::network::{
     FoundPeer, Link, Network, NetworkError, QueryKind, RefusePeer, RelayKeys, Server, TopicQuery,
 };
@@ -338,7 +339,7 @@ impl Network for World {
         if self.inner.lock().apart && relays.is_empty() && theirs().is_empty() {
             return Err(APART.into());
         }
-        if refuse(&keys.public_key) {
+        if refuse(&keys.public_key, &NoisePayload::new(0, 0)) {
             sleep(CONNECT_TIMEOUT).await;
             return Err("refused".into());
         }
