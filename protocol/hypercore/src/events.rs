@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::store::Inner;
 
-/// How many events wait for a subscriber. When there are more, they become one [`Event::Changed`].
+/// How many events wait for a subscriber. When there are more, they become one [`Event::Changed`], after what they say of the length.
 pub const MAX_EVENTS: usize = 1024;
 
 /// What happened to a core. Events of a signed core come when it is on disk.
@@ -57,22 +57,38 @@ impl Queue {
         let mut events = self.events.lock();
         let full = events.len() >= MAX_EVENTS;
         match (events.back_mut(), &event) {
-            (Some(Event::Changed), _) => {}
             (Some(Event::Append { length }), Event::Append { length: new }) => *length = *new,
             (Some(Event::Have { start, length }), Event::Have { start: next, length: more })
                 if *start + *length == *next =>
             {
                 *length += more;
             }
-            _ if full => {
-                events.clear();
-                events.push_back(Event::Changed);
-            }
+            (Some(Event::Changed), _) => merge(&mut events, event),
+            _ if full => merge(&mut events, event),
             _ => events.push_back(event),
         }
         drop(events);
         self.notify.notify_one();
     }
+}
+
+/// Leaves of the events what they say of the length, and [`Event::Changed`]. The core may be longer already than what is on disk.
+fn merge(events: &mut VecDeque<Event>, event: Event) {
+    let (mut cut, mut longer) = (None, None);
+    for event in events.drain(..).chain([event]) {
+        match event {
+            Event::Truncate { length, fork } => {
+                let intact = cut.map_or(length, |(intact, _): (u64, u64)| intact.min(length));
+                cut = Some((intact, fork));
+                longer = (length > intact).then_some(length);
+            }
+            Event::Append { length } => longer = Some(length),
+            _ => {}
+        }
+    }
+    events.extend(cut.map(|(length, fork)| Event::Truncate { length, fork }));
+    events.extend(longer.map(|length| Event::Append { length }));
+    events.push_back(Event::Changed);
 }
 
 /// Those who want to know.
@@ -141,5 +157,27 @@ impl Events {
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Events").field("waiting", &self.queue.events.lock().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_told_by_its_length() {
+        let queue = Queue::default();
+        for length in 1..=MAX_EVENTS as u64 {
+            queue.push(Event::Append { length });
+            queue.push(Event::Drop { start: length - 1, length: 1 });
+        }
+        let take = || std::mem::take(&mut *queue.events.lock());
+        assert_eq!(take(), [Event::Append { length: MAX_EVENTS as u64 }, Event::Changed]);
+        queue.push(Event::Changed);
+        queue.push(Event::Truncate { length: 5, fork: 1 });
+        queue.push(Event::Append { length: 9 });
+        queue.push(Event::Truncate { length: 8, fork: 2 });
+        let cut = Event::Truncate { length: 5, fork: 2 };
+        assert_eq!(take(), [cut, Event::Append { length: 8 }, Event::Changed]);
     }
 }

@@ -231,8 +231,9 @@ impl Replicator {
                 }
             }
             Event::Changed => {
-                self.known = known(&self.core);
-                let contiguous = self.core.contiguous_length();
+                let has_manifest = known(&self.core).has_manifest;
+                self.learn(Known { has_manifest, ..self.known });
+                let contiguous = self.told_contiguous();
                 self.tell_range(0, contiguous, false);
                 self.wants.restart(0);
             }

@@ -15,7 +15,7 @@ const MAX_RUNS: usize = 64;
 const PAGE: u64 = 32_768;
 
 impl Replicator {
-    fn told_contiguous(&self) -> u64 {
+    pub(crate) fn told_contiguous(&self) -> u64 {
         self.core.contiguous_length().min(self.known.length)
     }
 
