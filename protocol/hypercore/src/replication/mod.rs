@@ -50,6 +50,8 @@ mod hub;
 #[cfg(test)]
 mod looking;
 pub mod messages;
+#[cfg(test)]
+mod on_disk;
 mod peer;
 mod ranges;
 #[cfg(test)]
