@@ -11,7 +11,6 @@ use encoding::json::{JsString, Object, Value, stringify};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -107,8 +106,6 @@ pub(crate) struct Shared {
     pub(crate) options: BridgeOptions,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) commands: Option<Arc<dyn Commands>>,
-    /// Terminal commands run one at a time, whoever gives them.
-    pub(crate) command_turn: Arc<Semaphore>,
     pub(crate) guard: Guard,
     clients: Mutex<Clients>,
 }
@@ -156,14 +153,8 @@ impl Bridge {
         }
         let listener = TcpListener::bind((options.host.as_str(), options.port)).await?;
         let local_addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            options,
-            backend,
-            commands,
-            command_turn: Arc::new(Semaphore::new(1)),
-            guard: Guard::default(),
-            clients: Mutex::default(),
-        });
+        let shared =
+            Arc::new(Shared { options, backend, commands, guard: Guard::default(), clients: Mutex::default() });
         let listener = tokio::spawn(accept(listener, shared.clone()));
         Ok(Bridge { shared, local_addr, listener })
     }

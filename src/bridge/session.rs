@@ -35,11 +35,14 @@ pub(crate) struct Session {
     shared: Arc<Shared>,
     client: Arc<Client>,
     pending: Arc<Semaphore>,
+    /// Its terminal commands run one at a time. JavaScript's do so across clients; here one that waits holds up its client only.
+    command_turn: Arc<Semaphore>,
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Session {
-        Session { shared, client, pending: Arc::new(Semaphore::new(MAX_PENDING)) }
+        let (pending, command_turn) = (Arc::new(Semaphore::new(MAX_PENDING)), Arc::new(Semaphore::new(1)));
+        Session { shared, client, pending, command_turn }
     }
 
     /// Says hello.
@@ -252,7 +255,7 @@ impl Session {
         let commands = self.shared.commands.clone().ok_or("CLI over WS is disabled.")?;
         let command = message.get("command").and_then(Value::as_js_string).map(|command| command.trim().into_owned());
         let command = command.filter(|command| !command.is_empty()).ok_or("Missing command.")?;
-        let (turn, reply) = (self.shared.command_turn.clone(), reply.clone());
+        let (turn, reply) = (self.command_turn.clone(), reply.clone());
         self.answer_later(async move {
             let Ok(_turn) = turn.acquire().await else { return };
             let done = commands.run(&command.to_str_lossy()).await;

@@ -133,7 +133,7 @@ impl Commands for Terminal {
     fn run(&self, line: &str) -> Operation<CommandOutput> {
         let (terminal, line) = (self.clone(), line.to_owned());
         Box::pin(async move {
-            let mut out = Printed::tapped(terminal.console.clone(), terminal.tap.clone());
+            let mut out = Printed::tapped(terminal.console.clone(), &terminal.tap);
             let result = terminal.command(&line, &mut out).await.map(|()| None);
             CommandOutput { output: out.finish(), result, last: line == "/exit" }
         })

@@ -2,42 +2,138 @@
 //!
 //! The original's bridge captures all of its console then: what a command prints, and what the sidechannel says meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::sidechannel::Console;
 
-/// So many lines of one command are kept. No command prints as many; what peers cause meanwhile may.
+/// So many lines that one command prints are kept. No command prints as many.
 const MAX_LINES: usize = 100_000;
 
-/// Keeps lines while it is open.
+/// So many lines that others print meanwhile are kept, of all commands that run. Peers may cause as many as they like.
+const MAX_HEARD: usize = 100_000;
+
+/// Keeps lines while commands run.
 #[derive(Debug, Clone, Default)]
-pub struct Tap(Arc<Mutex<Option<Vec<String>>>>);
+pub struct Tap(Arc<Mutex<Captures>>);
+
+#[derive(Debug, Default)]
+struct Captures {
+    next: u64,
+    open: BTreeMap<u64, Lines>,
+    /// The sum of [`Lines::heard`].
+    heard: usize,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    all: Vec<String>,
+    /// How many of them others printed.
+    heard: usize,
+}
 
 impl Tap {
-    /// A console that prints to `console`, and to the tap while that is open.
+    /// A console that prints to `console`, and to whatever captures are open.
     pub fn console(&self, console: Console) -> Console {
         let tap = self.clone();
         Console::new(move |line| {
-            tap.push(line.to_owned());
+            tap.hear(line);
             console.line(line);
         })
     }
 
-    /// Opens it, empty.
-    pub(super) fn open(&self) {
-        *self.0.lock() = Some(Vec::new());
-    }
-
-    /// Closes it, and hands out what was kept.
-    pub(super) fn close(&self) -> Vec<String> {
-        self.0.lock().take().unwrap_or_default()
-    }
-
-    pub(super) fn push(&self, line: String) {
-        if let Some(lines) = self.0.lock().as_mut().filter(|lines| lines.len() < MAX_LINES) {
-            lines.push(line);
+    fn hear(&self, line: &str) {
+        let Captures { open, heard, .. } = &mut *self.0.lock();
+        for lines in open.values_mut() {
+            if *heard < MAX_HEARD {
+                lines.all.push(line.to_owned());
+                lines.heard += 1;
+                *heard += 1;
+            }
         }
+    }
+
+    /// Keeps for one command from now on: what it prints, and what is heard meanwhile, but not what other commands print.
+    pub(super) fn open(&self) -> Capture {
+        let mut captures = self.0.lock();
+        let id = captures.next;
+        captures.next += 1;
+        captures.open.insert(id, Lines::default());
+        Capture { tap: self.clone(), id }
+    }
+}
+
+/// What is kept for one command. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Capture {
+    tap: Tap,
+    id: u64,
+}
+
+impl Capture {
+    pub(super) fn push(&self, line: String) {
+        let mut captures = self.tap.0.lock();
+        if let Some(lines) = captures.open.get_mut(&self.id).filter(|lines| lines.all.len() - lines.heard < MAX_LINES) {
+            lines.all.push(line);
+        }
+    }
+
+    /// Ends it, and hands out what was kept.
+    pub(super) fn close(self) -> Vec<String> {
+        self.take()
+    }
+
+    fn take(&self) -> Vec<String> {
+        let mut captures = self.tap.0.lock();
+        let lines = captures.open.remove(&self.id).unwrap_or_default();
+        captures.heard -= lines.heard;
+        lines.all
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_keep_what_they_print_and_what_is_said_meanwhile() {
+        let tap = Tap::default();
+        let said = tap.console(Console::new(|_| {}));
+        said.line("before");
+        let (first, second) = (tap.open(), tap.open());
+        first.push("of the first".into());
+        said.line("meanwhile");
+        second.push("of the second".into());
+        assert_eq!(second.close(), ["meanwhile", "of the second"]);
+        said.line("later");
+        assert_eq!(first.close(), ["of the first", "meanwhile", "later"]);
+    }
+
+    #[test]
+    fn what_others_say_is_bounded_for_all_commands_together() {
+        let tap = Tap::default();
+        let said = tap.console(Console::new(|_| {}));
+        let captures: Vec<_> = (0..256).map(|_| tap.open()).collect();
+        for _ in 0..1_000 {
+            said.line("noise");
+        }
+        captures[0].push("its own".into());
+        let kept: Vec<_> = captures.into_iter().map(Capture::close).collect();
+        assert_eq!(kept[0].last().map(String::as_str), Some("its own"));
+        assert_eq!(kept.iter().map(Vec::len).sum::<usize>(), MAX_HEARD + 1);
+        // Commands that ended left room.
+        let next = tap.open();
+        said.line("heard");
+        assert_eq!(next.close(), ["heard"]);
+        drop(tap.open());
+        assert_eq!(tap.0.lock().open.len(), 0);
     }
 }

@@ -223,9 +223,25 @@ async fn terminal_commands_answer_with_what_they_print() {
 }
 
 #[tokio::test]
+async fn a_terminal_command_that_waits_holds_up_its_client_only() {
+    let held = Arc::new(tokio::sync::Notify::new());
+    let setup = setup_with(options(), Some(Arc::new(Echo { held: held.clone(), ..Echo::default() }))).await;
+    let (mut waiting, mut other) = (setup.enter().await, setup.enter().await);
+    let of = |id: u32| format!(r#"{{"id":{id},"type":"cli_result""#);
+    waiting.tell(r#"{"id":1,"type":"cli","command":"/held"}"#).await;
+    waiting.tell(r#"{"id":2,"type":"cli","command":"/help"}"#).await;
+    // Whatever is no terminal command is answered meanwhile: both of those have begun.
+    assert!(waiting.ask(r#"{"id":3,"type":"ping"}"#).await.starts_with(r#"{"id":3,"type":"pong""#));
+    assert!(other.ask(r#"{"id":4,"type":"cli","command":"/help"}"#).await.starts_with(&of(4)));
+    held.notify_one();
+    assert!(waiting.next().await.starts_with(&of(1)));
+    assert!(waiting.next().await.starts_with(&of(2)));
+}
+
+#[tokio::test]
 async fn the_command_that_ends_the_peer_is_answered() {
     let exit = Arc::new(tokio::sync::Notify::new());
-    let setup = setup_with(options(), Some(Arc::new(Echo { exit: exit.clone() }))).await;
+    let setup = setup_with(options(), Some(Arc::new(Echo { exit: exit.clone(), ..Echo::default() }))).await;
     let mut client = setup.enter().await;
     client.tell(r#"{"id":7,"type":"cli","command":"/exit"}"#).await;
     exit.notified().await;

@@ -102,6 +102,8 @@ impl Backend for Fake {
 #[derive(Default)]
 pub(crate) struct Echo {
     pub(crate) exit: Arc<tokio::sync::Notify>,
+    /// What `/held` waits for.
+    pub(crate) held: Arc<tokio::sync::Notify>,
 }
 
 impl Commands for Echo {
@@ -113,7 +115,13 @@ impl Commands for Echo {
         };
         let output = vec![line.to_owned(), "second line".into()];
         let last = line == "/exit";
-        Box::pin(async move { CommandOutput { output, result, last } })
+        let held = (line == "/held").then(|| self.held.clone());
+        Box::pin(async move {
+            if let Some(held) = held {
+                held.notified().await;
+            }
+            CommandOutput { output, result, last }
+        })
     }
 
     fn exit(&self) {
