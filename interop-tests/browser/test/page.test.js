@@ -134,7 +134,11 @@ test('everything works from the keyboard', { timeout: 60_000 }, async () => {
 test('on a telephone nothing is cut off, and everything is big enough to touch', { timeout: 60_000 }, async () => {
   const page = await stage.page(a, { room: 'trip', ...PHONE })
   await addExpenseOn(page)
-  const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth &&
+  // What is said lies beneath the bar, and covers neither the name nor the state of the connection.
+  const edge = (selector, side) => page.locator(selector).evaluate((element, side) => element.getBoundingClientRect()[side], side)
+  await page.locator('#toast').waitFor()
+  assert.ok(await edge('#toast', 'top') >= await edge('header.bar', 'bottom'))
+  const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight &&
     [...document.querySelectorAll('.chat, .ledger, .title')].every((part) => part.scrollWidth <= part.clientWidth))
   const small = () => page.evaluate(() => [...document.querySelectorAll('button, input, textarea, summary')]
     .filter((element) => element.checkVisibility({ visibilityProperty: true }) && element.getBoundingClientRect().height < 32).map((element) => element.outerHTML))
