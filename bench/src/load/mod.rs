@@ -75,9 +75,13 @@ pub(crate) async fn load(load: Load, lab: &mut Lab) -> Answer {
         client.ask(&board, json!({ "type": "subscribe", "channel": room })).await?;
         clients.push(client);
     }
+    // All before the first speaks: a program that bears others already may not answer a handshake in time.
+    let mut connections = Vec::with_capacity(load.peers);
+    for _ in 0..load.peers {
+        connections.push(lab.connect(&load.bootstrap, &load.key).await?);
+    }
     let mut speaking = Vec::with_capacity(load.peers);
-    for (n, messages) in pool.into_iter().enumerate() {
-        let connection = lab.connect(&load.bootstrap, &load.key).await?;
+    for (n, (connection, messages)) in connections.into_iter().zip(pool).enumerate() {
         let room = load.rooms[n % load.rooms.len()].clone();
         speaking.push(tokio::spawn(peers::speak(connection, room, messages, load.rate, n)));
     }
