@@ -48,6 +48,8 @@ pub enum Event {
 
 #[derive(Default)]
 struct Queue {
+    /// What was written up to this number is not told.
+    since: u64,
     events: Mutex<VecDeque<Event>>,
     notify: Notify,
 }
@@ -99,7 +101,12 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     pub(crate) fn subscribe(&self, store: Arc<Inner>) -> Events {
-        let queue = Arc::new(Queue::default());
+        self.subscribe_since(0, store)
+    }
+
+    /// As [`subscribe`](Self::subscribe), without what comes of the writes up to the number `since`.
+    pub(crate) fn subscribe_since(&self, since: u64, store: Arc<Inner>) -> Events {
+        let queue = Arc::new(Queue { since, ..Queue::default() });
         let mut queues = self.queues.lock();
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
@@ -111,8 +118,13 @@ impl Listeners {
     }
 
     pub(crate) fn emit(&self, event: Event) {
+        self.emit_written(u64::MAX, event);
+    }
+
+    /// As [`emit`](Self::emit), what comes of a write with a number.
+    pub(crate) fn emit_written(&self, number: u64, event: Event) {
         let queues: Vec<_> = self.queues.lock().iter().filter_map(Weak::upgrade).collect();
-        for queue in queues {
+        for queue in queues.into_iter().filter(|queue| number > queue.since) {
             queue.push(event.clone());
         }
     }

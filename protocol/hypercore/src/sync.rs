@@ -143,8 +143,8 @@ impl Syncer {
             due.extend(waiting.events.pop_front());
         }
         drop(waiting);
-        for (_, listeners, event) in due {
-            listeners.emit(event);
+        for (number, listeners, event) in due {
+            listeners.emit_written(number, event);
         }
         Ok(())
     }
@@ -165,6 +165,10 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn new(syncer: &Arc<Syncer>, number: u64) -> Self {
         Self { syncer: syncer.clone(), number }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(crate) fn is_durable(&self) -> bool {

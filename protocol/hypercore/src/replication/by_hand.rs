@@ -9,6 +9,7 @@ use super::messages::Message;
 use super::replicator::{Output, Replicator};
 use crate::events::Events;
 use crate::proof::Request;
+use crate::sync::Ticket;
 use crate::{Hypercore, Store};
 
 pub(crate) const NOW: Duration = Duration::ZERO;
@@ -18,14 +19,14 @@ pub(crate) const LIAR: u64 = 2;
 pub(crate) struct Side {
     pub(crate) replicator: Replicator,
     events: Events,
+    ticket: Ticket,
 }
 
 impl Side {
     pub(crate) fn new(core: Hypercore) -> Self {
-        let events = core.subscribe();
-        let mut replicator = Replicator::new(core);
+        let (mut replicator, events, ticket) = Replicator::follow(core);
         replicator.downloading = true;
-        Self { replicator, events }
+        Self { replicator, events, ticket }
     }
 
     pub(crate) fn core(&self) -> &Hypercore {
@@ -40,6 +41,9 @@ impl Side {
 
     /// What it says of itself, without answers.
     pub(crate) fn says(&mut self) -> Vec<Message> {
+        if self.ticket.is_durable() {
+            self.replicator.settle();
+        }
         while let Some(event) = self.events.try_next() {
             self.replicator.on_event(&event, NOW);
         }

@@ -15,7 +15,9 @@ use tracing::debug;
 use super::messages::Message;
 use super::peer::PeerId;
 use super::replicator::{Output, Replicator};
+use crate::events::Events;
 use crate::proof::Request;
+use crate::sync::Ticket;
 use crate::{Hash, Hypercore};
 
 /// So many messages of an extension wait for who reads them; those after them are lost.
@@ -57,19 +59,22 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(core: Hypercore, started: Instant) -> Arc<Self> {
+    /// With the core's events, and what makes it ready.
+    pub(crate) fn new(core: Hypercore, started: Instant) -> (Arc<Self>, Events, Ticket) {
         let (key, discovery_key) = (core.key(), core.discovery_key());
-        let state = State { replicator: Replicator::new(core), links: HashMap::new(), extensions: HashMap::new() };
-        Arc::new(Self {
+        let (replicator, events, ticket) = Replicator::follow(core);
+        let state = State { replicator, links: HashMap::new(), extensions: HashMap::new() };
+        let entry = Arc::new(Self {
             key,
             discovery_key,
             started,
             state: Mutex::new(state),
             sessions: AtomicUsize::new(0),
-            ready: AtomicBool::new(false),
+            ready: AtomicBool::new(ticket.is_durable()),
             asked: Notify::new(),
             progress: Notify::new(),
-        })
+        });
+        (entry, events, ticket)
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -18,7 +18,7 @@ use super::entry::Entry;
 use super::messages::{ALIAS, PROTOCOL};
 use super::session::Replicated;
 use crate::events::{Event, Events};
-use crate::proof::Request;
+use crate::sync::Ticket;
 use crate::{Hash, Hypercore};
 
 /// A core that nobody uses here is told to peers as wanted for so long still: it may be used again.
@@ -30,8 +30,8 @@ pub type Opener = dyn Fn(&Hash) -> Option<Hypercore> + Send + Sync;
 type Happening = Pin<Box<dyn Future<Output = (Weak<Entry>, Option<(Event, Events)>)> + Send>>;
 
 enum Command {
-    /// Tell of the events of this core from now on.
-    Follow(Arc<Entry>, Events),
+    /// Tell of the events of this core from now on, and of what it is when the ticket is durable.
+    Follow(Arc<Entry>, Events, Ticket),
     /// Nobody uses the core any more.
     Linger(Weak<Entry>),
 }
@@ -69,13 +69,10 @@ impl Hub {
         if let Some(entry) = entries.get(&discovery_key) {
             return entry.clone();
         }
-        let events = core.subscribe();
-        let entry = Entry::new(core.clone(), self.started);
-        entries.insert(discovery_key, entry.clone());
         // What was appended before must be on disk before anyone is told.
-        let on_disk = async { core.proof(&Request::default()).await }.now_or_never().is_some();
-        entry.ready.store(on_disk, Ordering::Release);
-        let _ = self.commands.send(Command::Follow(entry.clone(), events));
+        let (entry, events, ticket) = Entry::new(core.clone(), self.started);
+        entries.insert(discovery_key, entry.clone());
+        let _ = self.commands.send(Command::Follow(entry.clone(), events, ticket));
         entry
     }
 
@@ -195,23 +192,22 @@ fn happening(entry: Weak<Entry>, mut events: Events) -> Happening {
     .boxed()
 }
 
+type Settling = Pin<Box<dyn Future<Output = (Weak<Entry>, bool)> + Send>>;
+
 /// Tells the peers of what happens to the cores.
 async fn follow(hub: Weak<Hub>, mut commands: mpsc::UnboundedReceiver<Command>) {
     let mut happenings: FuturesUnordered<Happening> = FuturesUnordered::new();
     let mut lingering: FuturesUnordered<Pin<Box<dyn Future<Output = Weak<Entry>> + Send>>> = FuturesUnordered::new();
-    let mut settling: FuturesUnordered<Pin<Box<dyn Future<Output = Weak<Entry>> + Send>>> = FuturesUnordered::new();
+    let mut settling: FuturesUnordered<Settling> = FuturesUnordered::new();
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Follow(entry, events)) => {
+                Some(Command::Follow(entry, events, ticket)) => {
                     let weak = Arc::downgrade(&entry);
                     if !entry.is_ready() {
-                        let (core, weak) = (entry.core(), weak.clone());
-                        settling.push(async move {
-                            // A disk that fails says so to whoever writes.
-                            let _ = core.proof(&Request::default()).await;
-                            weak
-                        }.boxed());
+                        let weak = weak.clone();
+                        // A disk that fails says so to whoever writes.
+                        settling.push(async move { (weak, ticket.durable().await.is_ok()) }.boxed());
                     }
                     happenings.push(happening(weak, events));
                 }
@@ -226,8 +222,11 @@ async fn follow(hub: Weak<Hub>, mut commands: mpsc::UnboundedReceiver<Command>) 
                 strong.with(|replicator, now| replicator.on_event(&event, now));
                 happenings.push(happening(entry, events));
             }
-            Some(entry) = settling.next(), if !settling.is_empty() => {
+            Some((entry, on_disk)) = settling.next(), if !settling.is_empty() => {
                 let (Some(hub), Some(entry)) = (hub.upgrade(), entry.upgrade()) else { continue };
+                if on_disk {
+                    entry.with(|replicator, _| replicator.settle());
+                }
                 entry.ready.store(true, Ordering::Release);
                 hub.announce(&entry);
             }

@@ -24,6 +24,32 @@ fn told(side: &mut Side) -> Vec<(u64, u64)> {
 }
 
 #[test]
+fn a_peer_that_comes_while_a_length_is_being_written_does_not_hear_of_it() {
+    let store = store();
+    let core = store.create().expect("core");
+    // Another follows it already: what becomes of these writes is told, but not to who comes later.
+    let _other = core.subscribe();
+    core.append(["a", "b", "c"]).expect("append");
+    core.clear(1, 2).expect("clear");
+    let mut side = Side::new(core.clone());
+    side.replicator.opened(HONEST, NOW);
+    assert_eq!(told(&mut side), [(0, 0)]);
+    store.synchronise().expect("synchronises");
+    assert_eq!(told(&mut side), [(0, 3), (0, 1), (0, 3)]);
+    // What comes later brings what was there with it.
+    let core = store.create().expect("core");
+    core.append(["a", "b", "c"]).expect("append");
+    let mut side = Side::new(core.clone());
+    side.replicator.opened(HONEST, NOW);
+    core.append(["d"]).expect("append");
+    assert_eq!(told(&mut side), [(0, 0)]);
+    store.synchronise().expect("synchronises");
+    core.append(["e"]).expect("append");
+    assert_eq!(told(&mut side).last(), Some(&(0, 4)));
+    assert_eq!(side.replicator.known.length, 4);
+}
+
+#[test]
 fn however_much_happened_no_length_is_told_before_it_is_on_the_disk() {
     let store = store();
     let core = store.create().expect("core");

@@ -8,9 +8,10 @@ use tracing::debug;
 use super::messages::{Message, Sync};
 use super::peer::{MAX_PEER_REQUESTS, Peer, PeerId};
 use super::wants::Wants;
-use crate::events::Event;
+use crate::events::{Event, Events};
 use crate::merkle::Reorg;
 use crate::proof::{Proof, Request};
+use crate::sync::Ticket;
 use crate::{Error, Fault, Hypercore, Node, Verified};
 
 /// A peer that answers nothing for so long, while something is asked of it, loses the connection.
@@ -71,6 +72,8 @@ pub(crate) struct Known {
 pub(crate) struct Replicator {
     pub(crate) core: Hypercore,
     pub(crate) known: Known,
+    /// What peers are told when it is on disk.
+    pub(crate) unsettled: Option<Known>,
     pub(crate) downloading: bool,
     pub(crate) peers: BTreeMap<PeerId, Peer>,
     pub(crate) inflight: HashMap<u64, Inflight>,
@@ -90,6 +93,7 @@ impl Replicator {
         Self {
             core,
             known,
+            unsettled: None,
             downloading: false,
             peers: BTreeMap::new(),
             inflight: HashMap::new(),
@@ -101,6 +105,31 @@ impl Replicator {
             reorg: None,
             outputs: Vec::new(),
         }
+    }
+
+    /// For a core that may have just been written. [`settle`](Self::settle) is to be called when the ticket is durable.
+    pub(crate) fn follow(core: Hypercore) -> (Self, Events, Ticket) {
+        let (fork, length, ticket, events) = core.follow();
+        let mut replicator = Self::new(core);
+        if replicator.core.is_writable() {
+            let known = Known { fork, length, ..replicator.known };
+            let on_disk = ticket.is_durable();
+            replicator.known = if on_disk { known } else { Known { length: 0, ..known } };
+            replicator.unsettled = (!on_disk).then_some(known);
+        }
+        (replicator, events, ticket)
+    }
+
+    /// What the core was when it was followed is on disk: peers that came before are told.
+    pub(crate) fn settle(&mut self) {
+        let Some(known) = self.unsettled.take() else { return };
+        self.learn(known);
+        self.signal_all();
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.tell_contiguous(id);
+        }
+        self.tell_appended(self.told_contiguous(), self.known.length);
     }
 
     pub(crate) fn send(&mut self, peer: PeerId, message: Message) {
@@ -203,6 +232,8 @@ impl Replicator {
 
     /// Something happened to the core, and is on disk.
     pub(crate) fn on_event(&mut self, event: &Event, now: Duration) {
+        // It was written later than what was there.
+        self.settle();
         match *event {
             Event::Append { length } => {
                 let before = self.known.length;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Hypercore, Place};
-use crate::events::Event;
+use crate::events::{Event, Events};
 use crate::merkle::{NodeSource, Reorg, TreeBatch, TreeHead, missing_nodes, prove, verify, verify_fully_remote};
 use crate::proof::{NodeRequest, Proof, Request};
 use crate::storage::{Batch, Table};
@@ -38,6 +38,16 @@ impl Hypercore {
     pub(crate) fn proof_to_come(&self, request: &Request) -> Result<(Proof, Ticket), Error> {
         let proof = self.proof_now(request)?;
         Ok((proof, self.place().line.store.ticket()))
+    }
+
+    /// Fork and length, which may be told when the ticket is durable, and the events of all that happens after: nothing is in both,
+    /// and nothing between them.
+    pub(crate) fn follow(&self) -> (u64, u64, Ticket, Events) {
+        let line = self.place().line;
+        let _writer = line.store.writer.lock();
+        let ticket = line.store.ticket();
+        let events = line.listeners.subscribe_since(ticket.number(), line.store.clone());
+        (self.fork(), self.length(), ticket, events)
     }
 
     /// As [`proof`](Self::proof), of what may not be on disk yet.
