@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{Manifest, Node};
+use crate::{Manifest, Node, flat_tree};
 
 /// A block, or a tree node, that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,14 @@ pub struct UpgradeProof {
     pub additional_nodes: Vec<Node>,
     /// The signature of the tree with all these nodes. Empty where a prologue is not exceeded.
     pub signature: Bytes,
+}
+
+impl UpgradeProof {
+    /// The length of the tree that is signed, in blocks.
+    pub(crate) fn signed_length(&self) -> u64 {
+        let more: u64 = self.additional_nodes.iter().map(|node| flat_tree::count_leaves(node.index)).sum();
+        self.start + self.length + more
+    }
 }
 
 /// An answer, complete and to be verified against nothing but the key of the core.

@@ -338,7 +338,13 @@ impl Channeling {
     /// Whether there is room for more.
     fn proven(&mut self, id: u64, request: &Request, proof: Result<Proof, Error>) -> bool {
         match proof {
-            Ok(proof) => return self.send(&Message::Data { request: id, proof: Box::new(proof) }),
+            Ok(proof) => {
+                if let Some(upgrade) = &proof.upgrade {
+                    let length = upgrade.signed_length();
+                    self.entry.with(|replicator, now| replicator.proves(proof.fork, length, now));
+                }
+                return self.send(&Message::Data { request: id, proof: Box::new(proof) });
+            }
             Err(error) if error.fault() == Fault::Peer => self.entry.with(|replicator, _| {
                 let Some(peer) = replicator.peers.get_mut(&self.id) else { return };
                 peer.invalid_requests += 1;

@@ -81,3 +81,21 @@ fn however_much_happened_no_length_is_told_before_it_is_on_the_disk() {
     assert!(heads.contains(&(1, times)), "{heads:?}");
     assert!(heads.iter().all(|&(fork, length)| fork <= 1 && length <= times + 1), "{heads:?}");
 }
+
+#[test]
+fn a_length_is_told_before_it_is_proven() {
+    let store = store();
+    let core = store.create().expect("core");
+    store.synchronise().expect("synchronises");
+    let mut side = Side::new(core.clone());
+    side.replicator.opened(HONEST, NOW);
+    assert_eq!(told(&mut side), [(0, 0)]);
+    // On the disk, and the event of it has not come yet.
+    side.replicator.proves(0, 2, NOW);
+    assert_eq!(told(&mut side).first(), Some(&(0, 2)));
+    side.replicator.proves(0, 1, NOW);
+    side.replicator.proves(1, 3, NOW);
+    side.replicator.on_event(&crate::Event::Append { length: 1 }, NOW);
+    assert_eq!(side.replicator.known.length, 2);
+    assert_eq!(told(&mut side), []);
+}

@@ -237,6 +237,8 @@ impl Replicator {
         match *event {
             Event::Append { length } => {
                 let before = self.known.length;
+                // An answer may have told of more already.
+                let length = length.max(before);
                 self.learn(Known { length, ..self.known });
                 self.tell_appended(before, length);
             }
@@ -274,6 +276,16 @@ impl Replicator {
         self.wants.resolve_seeks(&self.core);
         self.wants.advance_ranges(&self.core);
         self.update_all(now);
+    }
+
+    /// An answer is about to leave that proves this length, which is on disk: peers hear of the length before it.
+    ///
+    /// Its event is still on the way. JavaScript that grew beyond what it had heard of may not say so (its latest generation does not if a
+    /// sync arrives meanwhile), waits for us to acknowledge its new length, and asks for nothing any more.
+    pub(crate) fn proves(&mut self, fork: u64, length: u64, now: Duration) {
+        if fork == self.known.fork && length > self.known.length {
+            self.on_event(&Event::Append { length }, now);
+        }
     }
 
     /// What may be told of a core that is written here is what is on disk, and said by events: what a crash takes back could be
