@@ -8,8 +8,7 @@ use crate::cli::error::Failure;
 #[cfg(not(feature = "import"))]
 pub(super) fn import(_: &Path, _: Option<PathBuf>) -> Result<ExitCode, Failure> {
     Err(Failure::failed(
-        "this build cannot read JavaScript stores: build it with `cargo build --release --features import`, which needs a C++ \
-         compiler and libclang",
+        "this build cannot read JavaScript stores: build it with `cargo build --release --features import`",
     ))
 }
 
