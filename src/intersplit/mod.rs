@@ -18,7 +18,7 @@
 //!
 //! The parts: `event` reads expenses and `amount` money; `ledger` keeps the rooms, `attempt` what is not on the disk yet, `proof`
 //! who wrote what; `summary` makes balances and payments, in the order of names that `collation` knows; `export`, `messages` (SC-Bridge) and `commands` (terminal)
-//! show them; `snapshot` is the file, and `saver` says when it is written. Formats and rules are those of Intercom's
+//! show them; `snapshot` is the file of the rooms, `proofs` that of the signatures, `files` writes both at once, and `saver` says when. Formats and rules are those of Intercom's
 //! `features/expense-split/index.js`.
 
 mod amount;
@@ -28,6 +28,7 @@ pub mod commands;
 mod error;
 mod event;
 pub mod export;
+mod files;
 pub mod history;
 mod iso_time;
 mod kept;
@@ -45,7 +46,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crypto::KeyPair;
@@ -58,6 +59,7 @@ use crate::sidechannel::Clock;
 pub use amount::{MAX_CENTS, format_cents, parse_amount};
 pub use error::{InterSplitError, OpenError, Throw};
 pub use event::Expense;
+use files::{Disk, Files, SystemDisk};
 pub(crate) use iso_time::iso_time;
 pub use ledger::{Entry, MAX_LEDGER_BYTES, MAX_ROOM_BYTES, MAX_ROOMS};
 use ledger::{Insertion, Ledger, Terms};
@@ -76,9 +78,6 @@ pub const MAX_UNTOLD: usize = 256;
 
 /// The clocks of members may differ by so much: a clear whose author is ahead by no more is remembered.
 pub const MAX_AHEAD_MS: u64 = 120_000;
-
-/// The file of proofs has the name of that of the rooms, with this in the place of `json`.
-const PROOFS_EXTENSION: &str = "proofs.json";
 
 /// How InterSplit is set up.
 #[derive(Debug, Clone)]
@@ -135,12 +134,10 @@ impl VerifiedRooms {
 #[derive(Clone)]
 pub struct InterSplit(Arc<Inner>);
 
-/// Replaces a file by what it is to hold, as [`snapshot::replace`] does.
-type Disk = dyn Fn(&Path, &[u8]) -> io::Result<()> + Send + Sync;
-
 struct Inner {
     options: InterSplitOptions,
-    disk: Box<Disk>,
+    /// None where all is in memory only.
+    files: Option<Files>,
     outlet: Arc<dyn Outlet>,
     ledger: Mutex<Ledger>,
     /// Own expenses are added side by side; a room is cleared or restored alone, so that it can be taken back.
@@ -162,30 +159,24 @@ impl InterSplit {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn open(options: InterSplitOptions, outlet: Arc<dyn Outlet>) -> Result<InterSplit, OpenError> {
-        InterSplit::on_disk(options, outlet, Box::new(snapshot::replace))
+        InterSplit::on_disk(options, outlet, Box::new(SystemDisk))
     }
 
-    fn on_disk(options: InterSplitOptions, outlet: Arc<dyn Outlet>, disk: Box<Disk>) -> Result<InterSplit, OpenError> {
+    fn on_disk(
+        options: InterSplitOptions,
+        outlet: Arc<dyn Outlet>,
+        disk: Box<dyn Disk>,
+    ) -> Result<InterSplit, OpenError> {
         let mut ledger = Ledger::default();
-        let mut writer = None;
-        let mut saver = None;
+        let (mut files, mut writer, mut saver) = (None, None, None);
         if let Some(path) = &options.path {
-            let now = options.clock.now();
-            let rooms = sound(path, snapshot::load(path, &options.default_channel, now))?;
-            let imports = rooms.into_iter().map(|room| ledger.import(&room.channel, room.expenses, true));
-            let left_out: usize = imports.map(|import| import.left_out).sum();
-            if left_out > 0 {
-                let aside = kept::copy_aside(path).map_err(|error| OpenError { path: path.clone(), error })?;
-                warn!("{left_out} expenses in {} are more than fits; kept as {}", path.display(), aside.display());
-            }
-            let proofs = path.with_extension(PROOFS_EXTENSION);
-            sound(&proofs, proofs::load(&proofs, &mut ledger, now))?;
+            files = Some(Files::open(disk, path, &options.default_channel, &mut ledger, options.clock.now())?);
             let (saves, writes) = Saver::new();
             (saver, writer) = (Some(saves), Some(writes));
         }
         let inner = Arc::new(Inner {
             options,
-            disk,
+            files,
             outlet,
             ledger: Mutex::new(ledger),
             turn: RwLock::default(),
@@ -350,29 +341,14 @@ impl InterSplit {
     }
 }
 
-/// What a file holds; nothing where that is something else, which is put aside then.
-fn sound<T: Default>(path: &Path, loaded: io::Result<T>) -> Result<T, OpenError> {
-    let failed = |error| OpenError { path: path.to_owned(), error };
-    match loaded {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let aside = kept::move_aside(path).map_err(failed)?;
-            warn!("cannot read {}: {error}; kept as {}", path.display(), aside.display());
-            Ok(T::default())
-        }
-        loaded => loaded.map_err(failed),
-    }
-}
-
 impl Inner {
-    /// Writes the file as the ledger is now.
+    /// Writes the files as the ledger is now.
     fn write_file(&self) -> io::Result<()> {
-        let Some(path) = &self.options.path else { return Ok(()) };
+        let Some(files) = &self.files else { return Ok(()) };
         let (rooms, proofs) = {
             let ledger = self.ledger.lock();
             (ledger.rooms(), ledger.proofs())
         };
-        // Proofs first: one without its expense does no harm, but an expense without its proof does not count in a strict room.
-        (self.disk)(&path.with_extension(PROOFS_EXTENSION), proofs::write(&proofs).as_bytes())?;
-        (self.disk)(path, snapshot::write(&rooms, self.options.clock.now()).as_bytes())
+        files.write(&rooms, &proofs, self.options.clock.now())
     }
 }

@@ -1,6 +1,7 @@
 //! The file of what authors signed, beside that of the rooms, which has no place for it: one line of JSON.
 //!
-//! `{"version":1,"rooms":[{"channel","clear":payload or null,"payloads":[payload, ...]}, ...]}`
+//! `{"version":1,"of":"<hex of the BLAKE2b-256 of the rooms' file>","rooms":[{"channel","clear":payload or null,"payloads":[payload, ...]}, ...]}`.
+//! Older files have no `of`.
 
 use std::io;
 use std::path::Path;
@@ -16,9 +17,9 @@ use super::snapshot::read_file;
 /// A room, its latest signed clear, and its expenses.
 pub(super) type SignedRoom = (JsString, Option<Proof>, Vec<Arc<Entry>>);
 
-/// The content of the file.
-pub(super) fn write(rooms: &[SignedRoom]) -> String {
-    let mut text = String::from("{\"version\":1,\"rooms\":[");
+/// The content of the file, for rooms of this hash in hex.
+pub(super) fn write(of: &str, rooms: &[SignedRoom]) -> String {
+    let mut text = format!(r#"{{"version":1,"of":"{of}","rooms":["#);
     for (index, (channel, clear, entries)) in rooms.iter().enumerate() {
         text.push_str(if index > 0 { ",{\"channel\":" } else { "{\"channel\":" });
         write_string(&mut text, channel);
@@ -33,26 +34,42 @@ pub(super) fn write(rooms: &[SignedRoom]) -> String {
     text
 }
 
-/// Gives the expenses of a ledger their proofs back. Each signature is verified again.
+/// What a file says.
+#[derive(Debug)]
+pub(super) struct Proofs(Value);
+
+/// Reads the file; `None` if there is none.
 ///
 /// # Errors
-/// When the file cannot be read, or is none of these.
-pub(super) fn load(path: &Path, ledger: &mut Ledger, now: u64) -> io::Result<()> {
-    let Some(content) = read_file(path)? else { return Ok(()) };
+/// When it cannot be read, or is none of these.
+pub(super) fn read(path: &Path) -> io::Result<Option<Proofs>> {
+    let Some(content) = read_file(path)? else { return Ok(None) };
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let file = parse(&content).map_err(|error| invalid(error.to_string()))?;
-    let rooms = file.get("rooms").and_then(Value::as_array).ok_or_else(|| invalid("it has no rooms".into()))?;
-    for room in rooms {
-        let Some(channel) = room.get("channel").and_then(Value::as_js_string) else { continue };
-        if let Some(clear) = room.get("clear").and_then(|clear| Proof::of(clear, channel)) {
-            ledger.note_clear(channel, clear);
-        }
-        for payload in room.get("payloads").and_then(Value::as_array).unwrap_or_default() {
-            let event = payload.get("message").and_then(|message| message.get("event"));
-            if let (Some(proof), Ok(Some(expense))) = (Proof::of(payload, channel), Expense::read(event, now)) {
-                ledger.attach(channel, &expense, proof);
+    let rooms = file.get("rooms").and_then(Value::as_array);
+    rooms.ok_or_else(|| invalid("it has no rooms".into()))?;
+    Ok(Some(Proofs(file)))
+}
+
+impl Proofs {
+    /// Whether they were written with the rooms' file of this hash in hex.
+    pub(super) fn is_of(&self, hash: &str) -> bool {
+        self.0.get("of").and_then(Value::as_str) == Some(hash)
+    }
+
+    /// Gives the expenses of a ledger their proofs back. Each signature is verified again.
+    pub(super) fn attach(&self, ledger: &mut Ledger, now: u64) {
+        for room in self.0.get("rooms").and_then(Value::as_array).unwrap_or_default() {
+            let Some(channel) = room.get("channel").and_then(Value::as_js_string) else { continue };
+            if let Some(clear) = room.get("clear").and_then(|clear| Proof::of(clear, channel)) {
+                ledger.note_clear(channel, clear);
+            }
+            for payload in room.get("payloads").and_then(Value::as_array).unwrap_or_default() {
+                let event = payload.get("message").and_then(|message| message.get("event"));
+                if let (Some(proof), Ok(Some(expense))) = (Proof::of(payload, channel), Expense::read(event, now)) {
+                    ledger.attach(channel, &expense, proof);
+                }
             }
         }
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The file of all rooms, written in the original's format: one line of JSON.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,6 @@ use encoding::json::{JsString, Object, Value, parse};
 
 use super::event::{Expense, text};
 use super::ledger::{Entry, snapshot};
-use crate::durable::{folder_of, sync_folder};
 
 /// The name of the file in the folder of the peer's store.
 pub const SNAPSHOT_FILE: &str = "expense-split.snapshots.json";
@@ -55,17 +54,32 @@ pub(super) fn write(rooms: &[(JsString, Vec<Arc<Entry>>)], now: u64) -> String {
     format!("{}\n", Value::from(file))
 }
 
-/// The rooms of the file; none if there is no file.
+/// What the file holds.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) rooms: Vec<RoomSnapshot>,
+    /// When it was written, in milliseconds since 1970.
+    pub(super) updated_at: u64,
+    /// The BLAKE2b-256 of its content, if there is one.
+    pub(super) hash: Option<[u8; 32]>,
+}
+
+/// The content of the file; nothing if there is no file.
 ///
 /// # Errors
 /// When it cannot be read, or is not what this or the original wrote.
-pub(super) fn load(path: &Path, default_channel: &str, now: u64) -> io::Result<Vec<RoomSnapshot>> {
-    let Some(content) = read_file(path)? else { return Ok(Vec::new()) };
+pub(super) fn load(path: &Path, default_channel: &str, now: u64) -> io::Result<Stored> {
+    let Some(content) = read_file(path)? else { return Ok(Stored::default()) };
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let file = parse(&content).map_err(|error| invalid(error.to_string()))?;
     let rooms = file.get("rooms").and_then(Value::as_array).ok_or_else(|| invalid("it has no rooms".into()))?;
     let read = |room| RoomSnapshot::read(room, default_channel, now).ok().flatten();
-    Ok(rooms.iter().filter_map(read).collect())
+    let updated_at = file.get("updatedAt").and_then(Value::as_f64).filter(|time| (0.0..9.0e15).contains(time));
+    Ok(Stored {
+        rooms: rooms.iter().filter_map(read).collect(),
+        updated_at: updated_at.unwrap_or_default() as u64,
+        hash: Some(crypto::hash(&[&content])),
+    })
 }
 
 /// The content of a file, `None` if there is none or it is empty.
@@ -81,24 +95,4 @@ pub(super) fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
     }
     Ok(Some(content).filter(|content| !content.is_empty()))
-}
-
-/// Replaces a file: afterwards all of the content is there, on the disk, or the file is as it was, whenever the process or the
-/// machine stops.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = folder_of(path);
-    fs::create_dir_all(folder)?;
-    // One name, so that a process that is killed in the middle, however often, leaves one file behind. The store's lock keeps
-    // other processes out.
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = folder.join(name);
-    let mut file = File::create(&temporary)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    drop(file);
-    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    sync_folder(folder)
 }

@@ -1,5 +1,6 @@
 //! Whole ledgers, with an outlet that writes down what is sent.
 
+mod cut_disk;
 mod failing_disk;
 mod history;
 mod ledgers;
@@ -7,7 +8,7 @@ mod slow_disk;
 mod strict;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -19,6 +20,16 @@ use super::*;
 
 /// The time of all clocks here.
 const NOW: u64 = 1_700_000_000_000;
+
+/// A disk that does or refuses something before a file is replaced.
+struct Before<F>(F);
+
+impl<F: Fn(&Path) -> io::Result<()> + Send + Sync> Disk for Before<F> {
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        (self.0)(path)?;
+        SystemDisk.replace(path, content)
+    }
+}
 
 /// What a peer sent: the channel, and the message.
 type Sent = Arc<Mutex<Vec<(String, Value)>>>;
@@ -51,10 +62,10 @@ impl Member {
     }
 
     fn with(seed: u8, change: impl FnOnce(&mut InterSplitOptions)) -> Member {
-        Member::on_disk(seed, change, Box::new(snapshot::replace))
+        Member::on_disk(seed, change, Box::new(SystemDisk))
     }
 
-    fn on_disk(seed: u8, change: impl FnOnce(&mut InterSplitOptions), disk: Box<Disk>) -> Member {
+    fn on_disk(seed: u8, change: impl FnOnce(&mut InterSplitOptions), disk: Box<dyn Disk>) -> Member {
         let mut options = options(seed);
         change(&mut options);
         let (keys, sent) = (options.keys.clone(), Sent::default());

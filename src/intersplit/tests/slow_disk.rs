@@ -77,14 +77,14 @@ fn held(folder: &Path) -> (Member, Held) {
     let (begins, begun) = unbounded_channel();
     let path = folder.join(SNAPSHOT_FILE);
     let (ledger, slow) = (path.clone(), gate.clone());
-    let disk = move |path: &Path, content: &[u8]| {
+    let disk = Before(move |path: &Path| {
         if path == ledger {
             // Nobody listens once the test has ended.
             let _ = begins.send(());
             slow.pass();
         }
-        snapshot::replace(path, content)
-    };
+        Ok(())
+    });
     (Member::on_disk(1, |options| options.path = Some(path), Box::new(disk)), Held { gate, begun })
 }
 
