@@ -18,8 +18,8 @@
 //!
 //! The parts: `event` reads expenses and `amount` money; `ledger` keeps the rooms, `attempt` what is not on the disk yet, `proof`
 //! who wrote what; `summary` makes balances and payments, in the order of names that `collation` knows; `export`, `messages` (SC-Bridge) and `commands` (terminal)
-//! show them; `snapshot` is the file of the rooms, `proofs` that of the signatures, `files` writes both at once, and `saver` says when. Formats and rules are those of Intercom's
-//! `features/expense-split/index.js`.
+//! show them; `snapshot` is the file of the rooms, `proofs` that of the signatures, `files` writes both at once, and `saver` says
+//! when. Formats and rules are those of Intercom's `features/expense-split/index.js`.
 
 mod amount;
 mod attempt;

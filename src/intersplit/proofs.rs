@@ -1,7 +1,7 @@
 //! The file of what authors signed, beside that of the rooms, which has no place for it: one line of JSON.
 //!
-//! `{"version":1,"of":"<hex of the BLAKE2b-256 of the rooms' file>","rooms":[{"channel","clear":payload or null,"payloads":[payload, ...]}, ...]}`.
-//! Older files have no `of`.
+//! `{"version":1,"of":hash,"rooms":[{"channel","clear":payload or null,"payloads":[payload, ...]}, ...]}`, where the hash is the
+//! BLAKE2b-256 of the rooms' file in hex. Older files have no `of`.
 
 use std::io;
 use std::path::Path;

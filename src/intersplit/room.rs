@@ -172,7 +172,8 @@ impl InterSplit {
         } else {
             self.0.ledger.lock().take_back();
             self.changed(room);
-            // One of the two files may have been written: it is to say what it said before, too. That this fails has been said.
+            // The files may be changed after all, where only waiting for the disk failed: they are to say what they said before.
+            // That this fails has been said.
             let _ = self.flush().await;
         }
         saved
