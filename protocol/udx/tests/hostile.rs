@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use udx::CloseReason;
 use udx::packet::{HEADER_LEN, Header, flags};
-use udx::stream::{Path, RECEIVE_WINDOW, StreamConfig, StreamState};
+use udx::stream::{BASE_MTU, Path, RECEIVE_WINDOW, StreamConfig, StreamState};
 
 const WINDOW: u32 = RECEIVE_WINDOW as u32;
 
@@ -110,6 +110,30 @@ fn acknowledgements_of_the_future_are_ignored() {
         victim.packet(0, 0, ack, b"");
         assert_eq!(victim.state.buffered(), 10, "{ack}");
     }
+}
+
+#[test]
+fn what_a_packet_far_ahead_acknowledges_counts_and_so_does_its_end() {
+    let mut victim = Victim::new();
+    victim.write(b"0123456789");
+    victim.packet(flags::DATA, 40_000, 1, b"x");
+    assert_eq!(victim.state.buffered(), 0);
+    assert_eq!(victim.state.close_reason(), None);
+    victim.packet(flags::DESTROY, 40_001, 1, b"");
+    assert_eq!(victim.state.close_reason(), Some(CloseReason::Reset));
+}
+
+#[test]
+fn a_probe_of_an_old_path_says_nothing_about_the_new_one() {
+    let mut victim = Victim::new();
+    victim.write(b"starts the search");
+    victim.packet(0, 0, 1, b"");
+    victim.write(&[7; 20_000]);
+    assert!(victim.sent.iter().any(|(header, _)| header.data_offset != 0), "a probe is under way");
+    let addr = SocketAddr::from(([127, 0, 0, 2], 9));
+    assert!(victim.state.change_path(Path { socket: 1, remote_id: 8, addr }));
+    victim.packet(0, 0, victim.sent.len() as u32, b"");
+    assert_eq!((victim.state.buffered(), victim.state.mtu()), (0, BASE_MTU));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::recv::{Insert, MAX_AHEAD};
+use super::recv::Insert;
 use super::send::Sent;
 use super::{End, LINGER_ANSWERS, Life, MAX_MESSAGES_IN, Micros, StreamState};
 use crate::congestion::{AckEvent, Recovery};
@@ -37,10 +37,6 @@ impl StreamState {
             return;
         }
         let seq = packet::unwrap_seq(self.inbox.next(), header.seq);
-        if seq >= self.inbox.next() + MAX_AHEAD {
-            self.stats.packets_dropped += 1;
-            return;
-        }
         if header.flags & (flags::DATA | flags::END) != 0 {
             self.receive_numbered(now, seq, header.flags, payload);
         }

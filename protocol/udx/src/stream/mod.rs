@@ -322,6 +322,8 @@ impl StreamState {
             self.paths.pop_front();
         }
         self.forget_old_paths();
+        // What arrives over the old path says nothing about the size that the new one carries.
+        self.out.forget_probes();
         self.mtu.reset();
         true
     }

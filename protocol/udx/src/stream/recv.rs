@@ -107,10 +107,13 @@ impl Inbox {
         if seq < self.next || self.ended {
             return Insert::Duplicate;
         }
-        if seq - self.next >= MAX_AHEAD || !window::takes(self.memory(), payload.len()) {
+        let is_next = seq == self.next;
+        let has_room =
+            window::takes(self.memory(), payload.len()) || (is_next && window::promises(self.unread, payload.len()));
+        if seq - self.next >= MAX_AHEAD || !has_room {
             return Insert::Refused;
         }
-        if seq == self.next {
+        if is_next {
             self.deliver(packet_flags, payload);
             self.next += 1;
             if !self.held.is_empty() {
@@ -313,6 +316,24 @@ mod tests {
         }
         assert!(inbox.memory() <= RECEIVE_WINDOW + WINDOW_SLACK);
         assert_eq!(inbox.window(), 0);
+        // Full behind a hole, and then what is missing, which nobody reads.
+        let mut inbox = Inbox::new(0);
+        for seq in (50_000 - MAX_AHEAD..50_000).chain(0..50_000) {
+            inbox.insert(seq, flags::DATA, &[0; 1400]);
+        }
+        assert!(inbox.memory() <= 2 * RECEIVE_WINDOW + WINDOW_SLACK);
+        assert_eq!(inbox.window(), 0);
+    }
+
+    #[test]
+    fn what_is_missing_is_taken_however_much_waits_behind_it() {
+        let mut inbox = Inbox::new(0);
+        let refused = (2..).find(|seq| inbox.insert(*seq, flags::DATA, &[0; 1400]) == Insert::Refused);
+        for seq in [0, 1] {
+            assert_eq!(inbox.insert(seq, flags::DATA, &[0; 1400]), Insert::Taken);
+        }
+        assert_eq!(Some(inbox.next()), refused);
+        assert_eq!(inbox.held_bytes, 0);
     }
 
     #[test]

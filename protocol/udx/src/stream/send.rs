@@ -223,6 +223,11 @@ impl Outbox {
         self.packets.get(usize::try_from(seq.checked_sub(self.una)?).ok()?)
     }
 
+    /// No packet that is under way counts as an MTU probe any more.
+    pub(super) fn forget_probes(&mut self) {
+        self.packets.iter_mut().for_each(|packet| packet.padding = 0);
+    }
+
     pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Sent> {
         self.packets.get_mut(usize::try_from(seq.checked_sub(self.una)?).ok()?)
     }

@@ -33,6 +33,12 @@ pub(super) fn takes(held: usize, len: usize) -> bool {
     held + len <= RECEIVE_WINDOW + WINDOW_SLACK
 }
 
+/// Whether the window says that `len` more bytes in order are taken, of which `unread` wait for the reader. What waits behind a hole
+/// is no reason to refuse them: nothing else makes room there.
+pub(super) fn promises(unread: usize, len: usize) -> bool {
+    unread + len <= RECEIVE_WINDOW
+}
+
 /// Whether a window that was `before` and is `now` should be announced: it had closed by more than half, and opened again.
 pub(super) fn reopened(before: u32, now: u32) -> bool {
     const HALF: u32 = (RECEIVE_WINDOW / 2) as u32;
