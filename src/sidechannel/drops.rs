@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::pipeline::{MAX_CHANNEL_NAME, Now};
+use super::pipeline::{MAX_CHANNEL_NAME, MAX_CHANNELS, Now};
 use super::refusal::Refusal;
 
-/// So many channels are counted for. Names come from peers that ask to open them; further ones are counted for nobody.
+/// So many channels are counted for when peers ask to open them; further names of theirs are counted for nobody. Channels that this
+/// peer has joined always are.
 pub const MAX_COUNTED: usize = 1_024;
+
+/// So many channels are counted for in all: those that were joined one after the other, and left, too.
+const MAX_COUNTED_IN_ALL: usize = MAX_COUNTED + 2 * MAX_CHANNELS;
 
 /// The same is said again after so long.
 const SAY_AGAIN: Duration = Duration::from_secs(600);
@@ -53,8 +57,11 @@ impl Drops {
     /// Counts a message that was refused; says whether it is time to say so.
     pub fn count(&mut self, refusal: &Refusal, channel: &str, from: &str, now: Now) -> bool {
         let Some(reason) = reason(refusal) else { return false };
-        let channel = refusal.target().unwrap_or(channel);
-        let full = self.channels.len() >= MAX_COUNTED || channel.len() > MAX_CHANNEL_NAME;
+        let (channel, most) = match refusal.target() {
+            Some(asked) => (asked, MAX_COUNTED),
+            None => (channel, MAX_COUNTED_IN_ALL),
+        };
+        let full = self.channels.len() >= most || channel.len() > MAX_CHANNEL_NAME;
         if full && !self.channels.contains_key(channel) {
             return false;
         }
@@ -144,5 +151,12 @@ mod tests {
         assert!(drops.count(&open(0), "entry", "a", at(start, 700)));
         let long = Refusal::OpenInvite { target: "x".repeat(MAX_CHANNEL_NAME + 1) };
         assert!(!drops.count(&long, "entry", "a", at(start, 1_400)));
+        // What peers invent hides nothing of the channels that are joined.
+        assert!(drops.count(&Refusal::AwaitingWelcome, "joined", "a", at(start, 2_100)));
+        assert_eq!(drops.of("joined").len(), 1);
+        (0..3 * MAX_COUNTED_IN_ALL).for_each(|n| {
+            drops.count(&Refusal::Pow, &format!("joined and left {n}"), "a", at(start, 2_200));
+        });
+        assert_eq!(drops.channels.len(), MAX_COUNTED_IN_ALL);
     }
 }
