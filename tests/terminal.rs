@@ -84,7 +84,11 @@ impl Person {
     }
 
     fn types(&self, keys: &str) {
-        (&*self.pty).write_all(keys.as_bytes()).expect("the terminal takes it");
+        self.types_bytes(keys.as_bytes());
+    }
+
+    fn types_bytes(&self, keys: &[u8]) {
+        (&*self.pty).write_all(keys).expect("the terminal takes it");
     }
 
     /// Waits until the lines on the screen, without empty ones at the end, are as they should be.
@@ -318,6 +322,27 @@ fn a_prompt_that_is_closed_does_not_end_the_peer() {
     // The terminal is as usual again, so that this is a signal.
     person.types(CTRL_C);
     assert_eq!(person.ends().code(), Some(0));
+}
+
+#[test]
+fn what_is_no_utf_8_closes_no_prompt() {
+    let place = place();
+    let person = Person::at(place.path());
+    // As a terminal sends it that is set to Latin-1.
+    person.types_bytes(b"/print --text caf\xe9\r");
+    person.sees("what was wrong", |lines| {
+        lines.ends_with(&["What was typed is no UTF-8 and is left out.".into(), ">".into()])
+    });
+    person.types("/print --text 'au café'\r");
+    person.sees("the answer", |lines| lines.ends_with(&["au café".into(), ">".into()]));
+    // Nor is it an answer.
+    person.types("/get_keys\r");
+    person.sees_last("Whoever has the secret key is this peer. Show it? Type yes:");
+    person.types_bytes(b"\xff\r");
+    person.sees("the question again", |lines| {
+        let question = "Whoever has the secret key is this peer. Show it? Type yes:".to_owned();
+        lines.ends_with(&["What was typed is no UTF-8 and is left out.".into(), question])
+    });
 }
 
 #[test]

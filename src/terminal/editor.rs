@@ -38,6 +38,9 @@ const SCREEN_PATIENCE: Duration = Duration::from_millis(200);
 /// Whoever prints looks again so often whether the screen is free. It is within microseconds.
 const TURN_INTERVAL: Duration = Duration::from_millis(1);
 
+/// What is said of bytes that a terminal with another encoding sends.
+const NO_UTF8: &str = "What was typed is no UTF-8 and is left out.";
+
 /// How long the editor waits for who prints, who may be waiting for the editor.
 const GATE_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -69,6 +72,8 @@ pub(super) enum Next {
 /// An act, and where to say what comes after it.
 pub(super) struct Entered {
     pub(super) act: Act,
+    /// Whether it was typed at the question that was last shown, and so is its answer.
+    pub(super) answers: bool,
     pub(super) done: SyncSender<Next>,
 }
 
@@ -246,23 +251,29 @@ impl Prompt {
                 Ok(text) if text.is_empty() => vec![Act::Line(text)],
                 Ok(text) => text.lines().map(|line| Act::Line(line.to_owned())).collect(),
                 Err(ReadlineError::Interrupted) => vec![Act::Interrupt],
+                // The editor gives up the whole line at such a byte, but not the terminal.
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    writer.line(Stream::Out, NO_UTF8);
+                    Vec::new()
+                }
                 Err(_) => vec![Act::End],
             };
+            let mut answers = matches!(next, Next::Answer(_));
             for act in acts {
                 if let (Act::Line(line), Next::Command) = (&act, next)
                     && self.history.keep(line)
                 {
                     let _ = self.editor.history_mut().add(line);
                 }
-                next = self.enter(act);
+                next = self.enter(act, std::mem::take(&mut answers));
             }
         }
     }
 
     /// Hands an act on and waits a little until it is done.
-    fn enter(&self, act: Act) -> Next {
+    fn enter(&self, act: Act, answers: bool) -> Next {
         let (done, answer): (_, Receiver<Next>) = sync_channel(1);
-        if self.entered.blocking_send(Entered { act, done }).is_err() {
+        if self.entered.blocking_send(Entered { act, answers, done }).is_err() {
             return Next::Nothing;
         }
         match answer.recv_timeout(COMMAND_PATIENCE) {

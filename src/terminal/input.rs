@@ -26,6 +26,9 @@ const STACK: usize = 128 << 10;
 /// The question before the secret key is shown.
 const CONFIRM: &str = "Whoever has the secret key is this peer. Show it? Type yes: ";
 
+/// What is said where nobody waited for that question any more.
+const ASK_AGAIN: &str = "For the secret key type /get_keys again.";
+
 /// How the input behaves.
 #[derive(Debug, Clone, Default)]
 pub struct InputOptions {
@@ -81,7 +84,7 @@ fn read_lines(entered: mpsc::Sender<Entered>) {
         while let Some(line) = next_line(&mut input) {
             // Nobody waits for the answer: the next line may be read meanwhile.
             let (done, _) = sync_channel(1);
-            if entered.blocking_send(Entered { act: Act::Line(line), done }).is_err() {
+            if entered.blocking_send(Entered { act: Act::Line(line), answers: true, done }).is_err() {
                 return;
             }
         }
@@ -120,15 +123,15 @@ struct Session {
     terminal: Terminal,
     /// Whether a person types them.
     prompt: bool,
-    /// Whether the next line answers [`CONFIRM`].
+    /// Whether [`CONFIRM`] was asked last. A line that answers is the answer to it.
     asked: bool,
 }
 
 impl Session {
     async fn attend(mut self, mut lines: mpsc::Receiver<Entered>) {
-        while let Some(Entered { act, done }) = lines.recv().await {
+        while let Some(Entered { act, answers, done }) = lines.recv().await {
             let next = match act {
-                Act::Line(line) => self.line(&line).await,
+                Act::Line(line) => self.line(&line, answers).await,
                 Act::Interrupt => {
                     self.terminal.exit.notify_one();
                     Next::Nothing
@@ -138,14 +141,16 @@ impl Session {
                     Next::Nothing
                 }
             };
-            // An error means that nobody waits for it any more.
-            let _ = done.send(next);
+            // An error means that nobody waits for it any more; nor is a question shown then.
+            if done.send(next).is_err() && self.prompt && matches!(next, Next::Answer(_)) {
+                self.terminal.console.line(ASK_AGAIN);
+            }
         }
     }
 
-    async fn line(&mut self, line: &str) -> Next {
+    async fn line(&mut self, line: &str, answers: bool) -> Next {
         let console = &self.terminal.console;
-        if std::mem::take(&mut self.asked) {
+        if std::mem::take(&mut self.asked) && answers {
             let yes = line.trim().eq_ignore_ascii_case("yes");
             console.line(if yes { self.terminal.secret_key() } else { "Not shown.".into() }.as_str());
             return Next::Command;
@@ -250,7 +255,74 @@ mod screen {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::Notify;
+
     use super::*;
+    use crate::identity::Identity;
+    use crate::sidechannel::link::{Link, Operation};
+    use crate::sidechannel::{Console, Network, Sidechannel, SidechannelOptions};
+
+    /// Nobody is there.
+    struct Nowhere;
+
+    impl Network for Nowhere {
+        fn bootstrapped(&self) -> Operation<'_, ()> {
+            Box::pin(async {})
+        }
+
+        fn join(&self, _topic: [u8; 32]) {}
+
+        fn leave(&self, _topic: [u8; 32]) -> Operation<'_, ()> {
+            Box::pin(async {})
+        }
+
+        fn flush(&self) -> Operation<'_, ()> {
+            Box::pin(async {})
+        }
+
+        fn next_link(&self) -> Operation<'_, Option<Arc<dyn Link>>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// What is printed when these lines come; of each: whether its editor still waits for what comes after it, and whether it was
+    /// typed at the question.
+    async fn printed(prompt: bool, typed: &[(&str, bool, bool)]) -> Vec<String> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = lines.clone();
+        let console = Console::new(move |line| heard.lock().expect("no panic").push(line.to_owned()));
+        let identity = Identity::generate();
+        let quiet = SidechannelOptions { console: Console::new(|_| {}), ..SidechannelOptions::default() };
+        let sidechannel = Sidechannel::start(quiet, identity.key_pair().clone(), Arc::new(Nowhere));
+        let terminal = Terminal::new(sidechannel, identity, console, Arc::new(Notify::new()));
+        let (entered, queue) = mpsc::channel(MAX_WAITING);
+        let mut waiting = Vec::new();
+        for (line, waits, answers) in typed {
+            let (done, next) = sync_channel(1);
+            waiting.extend(waits.then_some(next));
+            let sent = entered.send(Entered { act: Act::Line((*line).to_owned()), answers: *answers, done }).await;
+            sent.expect("it is attended");
+        }
+        drop(entered);
+        Session { terminal, prompt, asked: false }.attend(queue).await;
+        let lines = lines.lock().expect("no panic");
+        lines.iter().filter(|line| !line.contains(":  ")).cloned().collect()
+    }
+
+    #[tokio::test]
+    async fn only_who_saw_the_question_answers_it() {
+        let text = "/print --text done";
+        assert_eq!(printed(true, &[("/get_keys", true, false), (text, true, true)]).await, ["Not shown."]);
+        // A command before it took so long that the prompt came back meanwhile.
+        assert_eq!(printed(true, &[("/get_keys", false, false), (text, true, false)]).await, [ASK_AGAIN, "done"]);
+        // It was pasted along with others, or the prompt came back just now.
+        assert_eq!(printed(true, &[("/get_keys", true, false), (text, true, false)]).await, ["done"]);
+        // A pipe asks on its own.
+        let piped = printed(false, &[("/get_keys", false, true), ("no", false, true), (text, false, true)]).await;
+        assert_eq!(piped, [CONFIRM.trim_end(), "Not shown.", "done"]);
+    }
 
     #[test]
     fn lines_end_in_any_way_and_are_not_endless() {
