@@ -125,6 +125,29 @@ fn an_identity_is_not_lost_by_another() {
     assert!(done(&place, &["keys", "show"], "").contains(ADDRESS));
 }
 
+/// As a peer leaves it that is killed in its first second.
+#[test]
+fn an_identity_that_waits_for_its_key_file_is_not_lost_by_another() {
+    let place = place();
+    let waiting = place.path().join("stores/peer/db/keypair.pending.json");
+    fs::create_dir_all(waiting.parent().expect("a folder")).expect("writable");
+    let content = format!(r#"{{"publicKey":"{PUBLIC_KEY}","secretKey":"{SECRET_KEY}{PUBLIC_KEY}"}}"#);
+    fs::write(&waiting, content).expect("writable");
+    fs::write(place.path().join("words"), format!("{}about", "abandon ".repeat(11))).expect("writable");
+    let another = ["keys", "import", "--mnemonic-file", "words"];
+    assert!(refused(&place, &another, 1).contains("keypair.pending.json holds an identity"));
+    let printed = done(&place, &[&another as &[&str], &["--replace"]].concat(), "");
+    assert!(printed.contains("keypair.c9c29cef.json"), "{printed}");
+    assert!(!waiting.exists() && is_private(&waiting.with_file_name("keypair.c9c29cef.json")));
+    done(&place, &["keys", "import", "stores/peer/db/keypair.c9c29cef.json", "--peer-store-name", "b"], "");
+    assert!(done(&place, &["keys", "show", "--peer-store-name", "b"], "").contains(ADDRESS));
+    // What cannot be read is kept as it is.
+    fs::write(&waiting, "{").expect("writable");
+    let printed = done(&place, &[&another as &[&str], &["--replace"]].concat(), "");
+    assert!(printed.contains("keypair.unread.json"), "{printed}");
+    assert_eq!(fs::read_to_string(waiting.with_file_name("keypair.unread.json")).expect("is kept"), "{");
+}
+
 #[test]
 fn passwords_are_taken_from_files() {
     let place = place();

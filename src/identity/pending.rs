@@ -25,21 +25,26 @@ pub fn path_of(path: &Path) -> PathBuf {
 /// [`IdentityError::Corrupt`] when what waits is no identity: it is not replaced by another. [`IdentityError::Io`].
 pub fn take_or_create(path: &Path) -> Result<Identity, IdentityError> {
     let waiting = path_of(path);
-    match file::read(&waiting) {
-        Ok(content) => {
-            let content = Zeroizing::new(content);
-            let corrupt = |why| IdentityError::Corrupt { path: waiting.clone(), why };
-            let value = parse(&*content).map_err(|_| corrupt("it is not JSON"))?;
-            keyfile::from_value(&value).map_err(corrupt)
-        }
+    match read(&waiting) {
         Err(IdentityError::Missing { .. }) => {
             let identity = Identity::generate();
             let text = Zeroizing::new(stringify(&keyfile::to_object(&identity).into()));
             file::create(&waiting, text.as_bytes())?;
             Ok(identity)
         }
-        Err(error) => Err(error),
+        other => other,
     }
+}
+
+/// The identity in the file at `waiting`, which is such a one.
+///
+/// # Errors
+/// [`IdentityError::Missing`], [`IdentityError::Corrupt`] and [`IdentityError::Io`].
+pub fn read(waiting: &Path) -> Result<Identity, IdentityError> {
+    let content = Zeroizing::new(file::read(waiting)?);
+    let corrupt = |why| IdentityError::Corrupt { path: waiting.to_owned(), why };
+    let value = parse(&*content).map_err(|_| corrupt("it is not JSON"))?;
+    keyfile::from_value(&value).map_err(corrupt)
 }
 
 /// Forgets what waited for the key file at `path`, once that is written.

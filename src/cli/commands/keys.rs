@@ -50,7 +50,7 @@ enum Action {
         /// File with the password that the keypair.json is encrypted with; without it none, as the program itself uses
         #[arg(long, value_name = "FILE", conflicts_with = "mnemonic_file")]
         password_file: Option<PathBuf>,
-        /// Take the place of the identity that is there; it is kept beside it as keypair.<public key>.json
+        /// Take the place of the identity that is there; it is kept beside it as keypair.<first 8 digits of its public key>.json
         #[arg(long)]
         replace: bool,
     },
@@ -207,18 +207,28 @@ fn import(store: &Path, identity: &Identity) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives a file of an identity a name of its own, which no other has.
+/// Gives a file of an identity a name of its own, which no other has, and the form of a key file.
 fn set_aside(old: &Path) -> Result<PathBuf, Failure> {
-    let name = identity::load(old).map(|loaded| loaded.identity.public_key_hex()).unwrap_or_else(|_| "unread".into());
-    let name = name.get(..8).unwrap_or(&name).to_owned();
+    let (read, waiting) = match identity::load(old) {
+        Ok(loaded) => (Some(loaded.identity), false),
+        // One that waits for its key file has another form.
+        Err(_) => (pending::read(old).ok(), true),
+    };
+    let name = read.as_ref().map_or_else(|| "unread".into(), |identity| identity.public_key_hex()[..8].to_owned());
     let _ = fs::remove_file(unlocked::path_of(old));
     let aside = (0_u32..)
         .map(|count| if count == 0 { format!("keypair.{name}.json") } else { format!("keypair.{name}.{count}.json") })
         .map(|name| old.with_file_name(name))
         .find(|path| path.symlink_metadata().is_err())
         .unwrap_or_else(|| old.with_extension("old"));
-    let renamed = fs::rename(old, &aside);
-    renamed.map_err(|error| Failure::failed(format!("cannot move {} aside: {error}", old.display())))?;
+    let moved = match read.filter(|_| waiting) {
+        Some(identity) => {
+            identity::write_private(&aside, keyfile::encrypt(&identity, b"").as_bytes()).map_err(failed)?;
+            fs::remove_file(old)
+        }
+        None => fs::rename(old, &aside),
+    };
+    moved.map_err(|error| Failure::failed(format!("cannot move {} aside: {error}", old.display())))?;
     Ok(aside)
 }
 
