@@ -1,99 +1,15 @@
 //! The program from outside: what it prints, and the code it ends with.
 
 mod common;
+#[path = "common/program.rs"]
+mod program;
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
-use common::{KEY_FILE, give_sample_key};
-
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Place {
-        Place(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// The program, with stores below this place and no variables but what a test adds.
-    fn program(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_intercom"));
-        command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.program(args).output().expect("the program starts")
-    }
-
-    /// A store with the sample key, unlocked, so that no test waits for a key to be stretched.
-    fn with_key(self, store: &str) -> Place {
-        give_sample_key(&self.path().join("stores").join(store));
-        self
-    }
-}
-
-/// A running peer, which is killed when the test ends before it does.
-struct Running {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Running {
-        let mut child = command.stderr(Stdio::inherit()).spawn().expect("the program starts");
-        let out = BufReader::new(child.stdout.take().expect("is piped"));
-        Running { child, out }
-    }
-
-    /// Reads up to the line that begins so, and hands back all lines.
-    fn until(&mut self, begin: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.out.read_line(&mut line).expect("text") > 0, "ended before {begin:?}: {lines:#?}");
-            lines.push(line.trim_end().to_owned());
-            if line.starts_with(begin) {
-                return lines;
-            }
-        }
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, name: &str) {
-        let done = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(done.expect("kill exists").success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Ended with this code and, on standard error, one line that has these words.
-fn assert_fails(output: &Output, code: i32, words: &[&str]) {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{error}");
-    let lines: Vec<_> = error.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!(lines.len(), 1, "{error}");
-    for word in words {
-        assert!(lines[0].contains(word), "{word:?} is missing in: {error}");
-    }
-    assert!(!error.contains("panicked"), "{error}");
-}
+use program::{ALONE, Place, Running, assert_fails, value};
 
 #[test]
 fn help_and_version_end_well() {
@@ -108,39 +24,6 @@ fn help_and_version_end_well() {
     let dht = place.run(&["dht", "--help"]);
     assert!(String::from_utf8_lossy(&dht.stdout).contains("--bootstrap"));
     assert!(!place.path().join("stores").exists());
-}
-
-#[test]
-fn wrong_usage_ends_with_2_and_one_line() {
-    let place = Place::new();
-    let cases: &[(&[&str], &[&str])] = &[
-        (&["--sc-bridge", "1"], &["SC-Bridge requires --sc-bridge-token (auth is mandatory)."]),
-        (&["--sc-bridge-port", "http"], &["--sc-bridge-port", "\"http\""]),
-        (&["--subnet-bootstrap", "12"], &["Invalid --subnet-bootstrap. Provide 32-byte hex (64 chars)."]),
-        (&["--dht-bootstrap", "here"], &["--dht-bootstrap", "HOST:PORT"]),
-        (&["--sc-bridge", "--sc-bridge-token-file", "none"], &["--sc-bridge-token-file", "none"]),
-        (&["--sidechannel-welcome", "a:@none"], &["--sidechannel-welcome", "none"]),
-        (&["--sidechannel-owner", "a:b"], &["--sidechannel-owner", "64 hex digits"]),
-        (&["dht", "--prot", "1"], &["--prot", "--help"]),
-        (&["demo", "--never"], &["--never", "--help"]),
-    ];
-    for (args, words) in cases {
-        assert_fails(&place.run(args), 2, words);
-    }
-    assert!(!place.path().join("stores").exists(), "nothing is written before the flags are right");
-    let output = place.program(&["--sc-bridge", "1"]).env("SC_BRIDGE_PORT", "x").output().expect("starts");
-    assert_fails(&output, 2, &["SC_BRIDGE_PORT", "\"x\""]);
-}
-
-#[test]
-fn a_mistyped_flag_is_pointed_out_even_if_it_is_why_another_is_missing() {
-    let output = Place::new().run(&["--sc-bridge", "1", "--sc-bridge-tokn", "t"]);
-    assert_fails(&output, 2, &["SC-Bridge requires --sc-bridge-token"]);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        error.contains("warning: unknown flag --sc-bridge-tokn is ignored; did you mean --sc-bridge-token?"),
-        "{error}"
-    );
 }
 
 #[cfg(not(feature = "import"))]
@@ -163,42 +46,6 @@ fn a_store_is_imported_and_told() {
     );
     assert!(place.run(&["store", "check", "new"]).status.success());
     assert_fails(&place.run(&["store", "import", "nothing"]), 1, &["nothing was imported", "no JavaScript store"]);
-}
-
-#[test]
-fn a_store_that_cannot_be_written_is_named() {
-    let place = Place::new();
-    fs::write(place.path().join("stores"), "a file").expect("writable");
-    assert_fails(&place.run(&["peer"]), 1, &["cannot write to store", "stores", "--peer-stores-directory"]);
-}
-
-#[test]
-fn a_corrupt_key_file_is_named_and_left_as_it_is() {
-    for content in ["", "{", r#"{"nonce":"00"}"#] {
-        let place = Place::new().with_key("peer");
-        let key = place.path().join("stores/peer").join(KEY_FILE);
-        fs::write(&key, content).expect("writable");
-        assert_fails(&place.run(&["peer"]), 1, &["keypair.json"]);
-        assert_eq!(fs::read_to_string(&key).expect("is there"), content);
-    }
-}
-
-#[test]
-fn a_port_in_use_is_named() {
-    let place = Place::new().with_key("peer");
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = taken.local_addr().expect("bound").port().to_string();
-    let output = place.run(&["--sc-bridge", "--sc-bridge-token=t", "--sc-bridge-port", &port]);
-    assert_fails(&output, 1, &["SC-Bridge failed to start", &port, "in use", "--sc-bridge-port"]);
-}
-
-/// The flags of a peer on a network that nobody answers in.
-const ALONE: [&str; 5] =
-    ["--dht-bootstrap=127.0.0.1:9", "--sc-bridge=1", "--sc-bridge-port=0", "--sc-bridge-cli=1", "--sc-bridge-token=t"];
-
-/// What follows `name` in the lines that a peer printed.
-fn value<'a>(lines: &'a [String], name: &str) -> &'a str {
-    lines.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name:?} is missing: {lines:#?}"))
 }
 
 #[test]
@@ -435,84 +282,6 @@ fn output_that_nobody_reads_holds_up_nothing() {
             }
         }
     });
-}
-
-#[test]
-fn a_store_is_used_by_one_peer_at_a_time() {
-    let place = Place::new().with_key("peer");
-    let mut peer = Running::start(place.program(&ALONE));
-    peer.until("=================================");
-    assert_fails(&place.run(&ALONE), 1, &["is in use", "--peer-store-name"]);
-    drop(peer);
-    Running::start(place.program(&ALONE)).until("=================================");
-}
-
-#[test]
-fn a_new_store_gets_a_key_once() {
-    let place = Place::new();
-    let args = ["fresh", "--dht-bootstrap=127.0.0.1:9"];
-    let mut peer = Running::start(place.program(&args));
-    let lines = peer.until("Key pair exported to ");
-    assert!(lines.last().is_some_and(|line| line.ends_with("keypair.json")), "{lines:#?}");
-    drop(peer);
-    let second = Running::start(place.program(&args)).until("=================================");
-    assert_eq!(second[0], "=============== STARTING PEER ===============");
-    assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&second, "Peer pubkey (hex): "));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_peer_that_ends_at_once_keeps_the_identity_that_it_told() {
-    let place = Place::new();
-    let args = ["fresh", "--dht-bootstrap=127.0.0.1:9"];
-    let mut peer = Running::start(place.program(&args));
-    let lines = peer.until("=================================");
-    peer.signal("TERM");
-    assert_eq!(peer.child.wait().expect("ends").code(), Some(0));
-    let second = Running::start(place.program(&args)).until("=================================");
-    assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&second, "Peer pubkey (hex): "));
-}
-
-/// Whatever it has told, or signed, it has under the key that it keeps.
-#[cfg(unix)]
-#[test]
-fn a_peer_that_is_killed_at_its_first_start_keeps_the_identity_that_it_told() {
-    let place = Place::new();
-    let args = ["fresh", "--dht-bootstrap=127.0.0.1:9"];
-    let mut peer = Running::start(place.program(&args));
-    let lines = peer.until("Peer pubkey (hex): ");
-    peer.signal("KILL");
-    drop(peer);
-    let mut again = Running::start(place.program(&args));
-    let again_lines = again.until("=================================");
-    assert_eq!(value(&lines, "Peer pubkey (hex): "), value(&again_lines, "Peer pubkey (hex): "));
-    again.signal("TERM");
-    assert_eq!(again.child.wait().expect("ends").code(), Some(0));
-    let mut files: Vec<_> = fs::read_dir(place.path().join("stores/fresh/db"))
-        .expect("is there")
-        .map(|entry| entry.expect("readable").file_name().into_string().expect("text"))
-        .filter(|name| !name.starts_with(".keypair-"))
-        .collect();
-    files.sort();
-    assert_eq!(files, ["keypair.json", "keypair.unlocked.json"], "nothing waits any more");
-}
-
-#[test]
-fn a_waiting_key_that_is_corrupt_is_named_and_left_as_it_is() {
-    let place = Place::new();
-    let waiting = place.path().join("stores/peer/db/keypair.pending.json");
-    fs::create_dir_all(waiting.parent().expect("a folder")).expect("writable");
-    fs::write(&waiting, "{").expect("writable");
-    assert_fails(&place.run(&["peer"]), 1, &["keypair.pending.json"]);
-    assert_eq!(fs::read_to_string(&waiting).expect("is there"), "{");
-}
-
-#[test]
-fn a_key_that_cannot_be_saved_ends_the_peer() {
-    let place = Place::new();
-    fs::create_dir_all(place.path().join("stores/fresh")).expect("writable");
-    fs::write(place.path().join("stores/fresh/db"), "a file").expect("writable");
-    assert_fails(&place.run(&["fresh", "--dht-bootstrap=127.0.0.1:9"]), 1, &["keypair.json"]);
 }
 
 #[test]
