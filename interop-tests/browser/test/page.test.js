@@ -64,6 +64,10 @@ test('every state is accessible, light and dark, wide and narrow', { timeout: 12
       await page.getByRole('button', { name: 'Add expense' }).click()
       await page.getByText('How much was it?').waitFor()
       await accessible(page, 'full room ' + name)
+      await page.getByLabel('Amount', { exact: true }).fill('7')
+      await page.getByText('How much was it?').waitFor({ state: 'hidden' })
+      assert.strictEqual(await page.locator('#expense [aria-invalid]').count(), 0)
+      await page.getByLabel('Amount', { exact: true }).fill('')
       await page.locator('#ledger').evaluate((ledger) => { ledger.scrollTop = 0 })
       await picture(page, 'full-' + name)
       await page.locator('#ledger').evaluate((ledger) => { ledger.scrollTop = ledger.scrollHeight })
@@ -134,10 +138,25 @@ test('everything works from the keyboard', { timeout: 60_000 }, async () => {
 test('on a telephone nothing is cut off, and everything is big enough to touch', { timeout: 60_000 }, async () => {
   const page = await stage.page(a, { room: 'trip', ...PHONE })
   await addExpenseOn(page)
-  // What is said lies beneath the bar, and covers neither the name nor the state of the connection.
-  const edge = (selector, side) => page.locator(selector).evaluate((element, side) => element.getBoundingClientRect()[side], side)
+  // What is said covers neither the name nor the state of the connection, nor the rooms, nor the line to write in.
+  const covered = () => page.evaluate(() => {
+    const toast = document.querySelector('#toast').getBoundingClientRect()
+    const parts = ['header.bar', 'nav.rooms', 'header.title', '.views', '#compose'].map((name) => [name, document.querySelector(name).getBoundingClientRect()])
+    return parts.filter(([, part]) => part.height && part.top < toast.bottom && toast.top < part.bottom).map(([name]) => name)
+  })
   await page.locator('#toast').waitFor()
-  assert.ok(await edge('#toast', 'top') >= await edge('header.bar', 'bottom'))
+  assert.deepStrictEqual(await covered(), [])
+  await page.getByRole('button', { name: /^Chat/ }).click()
+  await page.getByRole('button', { name: /^Theme/ }).click()
+  await page.locator('#toast-text').getByText('Theme: light').waitFor()
+  assert.deepStrictEqual(await covered(), [])
+  // Nor does it shine above a dialog that is opened afterwards; what is said in the dialog does.
+  await page.getByRole('button', { name: 'Connected', exact: true }).click()
+  await page.locator('#peer-dialog').waitFor()
+  assert.strictEqual(await page.locator('#toast').isVisible(), false)
+  await page.getByRole('button', { name: 'Copy the address' }).click()
+  await page.locator('#toast-text').getByText('Copied.').waitFor()
+  await page.keyboard.press('Escape')
   const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight &&
     [...document.querySelectorAll('.chat, .ledger, .title')].every((part) => part.scrollWidth <= part.clientWidth))
   const small = () => page.evaluate(() => [...document.querySelectorAll('button, input, textarea, summary')]
@@ -172,7 +191,7 @@ test('the link connects, and its secret goes nowhere', { timeout: 60_000 }, asyn
   const other = await open(page.context())
   await other.goto(a.ui)
   await other.getByRole('heading', { name: 'Connect to your peer' }).waitFor()
-  await page.getByRole('button', { name: 'Connected' }).click()
+  await page.getByRole('button', { name: 'Connected', exact: true }).click()
   await page.getByRole('button', { name: 'Disconnect' }).last().click()
   await page.getByRole('heading', { name: 'Connect to your peer' }).waitFor()
   await page.reload()
@@ -207,6 +226,28 @@ test('what cannot be connected to is said, in place', { timeout: 60_000 }, async
   await page.context().close()
 })
 
+test('a reload while the peer starts again forgets nothing', { timeout: 90_000 }, async () => {
+  const away = await stage.peer('away')
+  // The page is another peer's, so that it is there meanwhile.
+  const page = await stage.page(a, { of: away })
+  await away.kill({ again: true })
+  await page.reload()
+  await page.getByText('No bridge answers').waitFor()
+  // Nor does a link whose peer is not there yet: its token is out of the address by now.
+  const linked = await stage.browser.page()
+  await linked.goto(link(a, { of: away }))
+  await linked.getByText('No bridge answers').waitFor()
+  await stage.peer('away again', { again: away })
+  await page.reload()
+  await linked.getByRole('button', { name: 'Connect', exact: true }).click()
+  for (const one of [page, linked]) {
+    await one.getByRole('button', { name: 'Connected', exact: true }).waitFor()
+    assert.strictEqual(await one.getByLabel('Token').inputValue(), '')
+    assert.deepStrictEqual(one.faults, [])
+    await one.context().close()
+  }
+})
+
 test('a peer that comes back is found again, with its rooms and its ledger', { timeout: 90_000 }, async () => {
   const first = await stage.peer('c')
   const page = await stage.page(first)
@@ -221,7 +262,7 @@ test('a peer that comes back is found again, with its rooms and its ledger', { t
   await page.getByText('There is no connection; the message waits here until you send it.').first().waitFor()
   assert.strictEqual(await page.getByLabel('Message', { exact: true }).inputValue(), 'into the void')
   const again = await stage.peer('c again', { again: first })
-  await page.getByRole('button', { name: 'Connected' }).waitFor()
+  await page.getByRole('button', { name: 'Connected', exact: true }).waitFor()
   await page.getByRole('heading', { name: 'cellar', level: 1 }).waitFor()
   await owed(page, ['alice +15.00', 'bob −15.00'], ['bob pays alice 15.00'])
   // The peer has forgotten what it joined at run time; the page has not.

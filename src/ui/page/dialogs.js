@@ -2,6 +2,7 @@
 
 import { $, busy, h, setText, showError } from './dom.js'
 import { plain, plural } from './format.js'
+import { hush } from './status.js'
 
 const KINDS = { text: ['txt', 'text/plain'], json: ['json', 'application/json'], csv: ['csv', 'text/csv'] }
 
@@ -25,7 +26,7 @@ function startJoin (session, say) {
   $('join').addEventListener('click', () => {
     for (const field of [name, invite, welcome]) field.value = ''
     showError($('join-error'), '', name)
-    $('join-dialog').showModal()
+    open('join')
     name.focus()
   })
   $('join-form').addEventListener('submit', (event) => {
@@ -67,7 +68,7 @@ function startExport (session, say) {
 
   $('export').addEventListener('click', () => {
     setText($('export-data'), '')
-    $('export-dialog').showModal()
+    open('export')
     load('text')
   })
   for (const button of $('export-dialog').querySelectorAll('[data-format]')) {
@@ -86,7 +87,7 @@ function startExport (session, say) {
 }
 
 function startClear (session, say, fail) {
-  $('clear').addEventListener('click', () => $('clear-dialog').showModal())
+  $('clear').addEventListener('click', () => open('clear'))
   $('clear-confirm').addEventListener('click', () => {
     const room = session.current
     busy($('clear-confirm'), 'Clearing…', async () => {
@@ -112,8 +113,14 @@ function startPeer (session, say) {
       const button = copies && h('button', { type: 'button', class: 'small', 'aria-label': `Copy the ${name.toLowerCase()}`, on: { click: () => copy(String(value), shown).then(() => say('Copied.')) } }, 'Copy')
       return [h('dt', {}, name), h('dd', {}, shown, button)]
     }))
-    $('peer-dialog').showModal()
+    open('peer')
   })
+}
+
+/** Opens a dialog. What was said about something else does not shine above it. */
+function open (name) {
+  hush()
+  $(name + '-dialog').showModal()
 }
 
 /** Copies a text; where the browser does not let a page do that, selects it. */

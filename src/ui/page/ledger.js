@@ -11,6 +11,8 @@ const MAX_LINES = 100
 const MAX_NAME = 40
 const MAX_NOTE = 200
 const MAX_SPLIT = 8
+/** What an expense cannot be without. */
+const FIELDS = ['payer', 'amount', 'split']
 
 export function startLedger (session, { say }) {
   let shown = STEP
@@ -34,7 +36,7 @@ export function startLedger (session, { say }) {
 
   session.addEventListener('current', () => {
     shown = STEP
-    showError($('expense-error'), '')
+    for (const name of FIELDS) showError($('expense-error'), '', $(name))
     render()
   })
   session.addEventListener('ledger', ({ detail: { room } }) => { if (room === session.current) render() })
@@ -43,11 +45,15 @@ export function startLedger (session, { say }) {
     shown += MAX_STEP
     render()
   })
+  // What was missing is being typed.
+  $('expense').addEventListener('input', ({ target }) => {
+    if (target.getAttribute('aria-invalid')) showError($('expense-error'), '', target)
+  })
   $('expense').addEventListener('submit', (event) => {
     event.preventDefault()
     const fields = Object.fromEntries(['payer', 'amount', 'split', 'note'].map((name) => [name, $(name).value.trim()]))
     const problem = check(fields)
-    for (const name of ['payer', 'amount', 'split']) $(name).toggleAttribute('aria-invalid', false)
+    for (const name of FIELDS) $(name).removeAttribute('aria-invalid')
     showError($('expense-error'), problem?.text, problem && $(problem.field))
     if (problem) return $(problem.field).focus()
     busy($('add'), 'Adding…', async () => {

@@ -8,7 +8,7 @@ import { amount, balance, plain } from './format.js'
 import { add, startLedger } from './ledger.js'
 import { addressError, ownBridge, remember, remembered, takeLink } from './link.js'
 import { startRooms } from './rooms.js'
-import { Session } from './session.js'
+import { Session, WrongToken } from './session.js'
 import { fail, say, startStatus } from './status.js'
 
 const MAX_ANSWERS = 50_000
@@ -48,9 +48,12 @@ async function connect (connection) {
     show()
     return $(problem ? 'url' : 'token').focus()
   }
+  // Kept whether the bridge answers or not: a peer that starts again is found again by a reload, and by the same form.
+  remember({ url: connection.url, token: connection.token })
+  $('token').value = connection.token
   try {
     await busy($('connect-button'), 'Connecting…', () => session.connect(connection))
-    remember({ url: connection.url, token: connection.token })
+    $('token').value = ''
   } catch (error) {
     refuse(error)
   }
@@ -58,9 +61,9 @@ async function connect (connection) {
 
 /** Back to the form, with what is wrong. */
 function refuse (error) {
-  remember(null)
+  const isToken = error instanceof WrongToken
+  if (isToken) remember(null)
   show()
-  const isToken = /token/.test(error.message)
   showError($(isToken ? 'token-error' : 'connect-error'), error.message, isToken ? $('token') : null)
   $(isToken ? 'token' : 'url').focus()
 }
@@ -79,7 +82,7 @@ function startConnecting () {
   $('connect').addEventListener('submit', (event) => {
     event.preventDefault()
     const connection = { url: $('url').value.trim(), token: $('token').value.trim() }
-    connect(connection).then(() => { if (session.status === 'online') $('token').value = '' })
+    connect(connection)
   })
   $('disconnect').addEventListener('click', leave)
   $('give-up').addEventListener('click', leave)

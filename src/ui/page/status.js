@@ -30,6 +30,11 @@ function toast (text, reader, isError) {
   requestAnimationFrame(() => { $(reader).textContent = text })
 }
 
+/** Takes away what was said and is read by now; what went wrong stays. */
+export function hush () {
+  if (!$('toast').classList.contains('wrong')) hide()
+}
+
 function hide () {
   clearTimeout(timer)
   $('toast').hidePopover()
