@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::cursor::Cursor;
+use super::ranges::DeletedRange;
 
 const COMPARATOR: u64 = 1;
 const LOG_NUMBER: u64 = 2;
@@ -35,6 +36,9 @@ const FILE_PATH: u64 = FILE_NOT_IGNORABLE + 1;
 const BLOB_END: u64 = 0;
 const BLOB_NOT_IGNORABLE: u64 = 1 << 6;
 
+/// Sequence number and type of a largest key that is in the next table: those of a deleted range, and higher than any.
+const RANGE_CUT: u64 = u64::MAX << 8 | 15;
+
 /// The order of bytes, which all of this presumes.
 const BYTEWISE: &[u8] = b"leveldb.BytewiseComparator";
 
@@ -46,6 +50,23 @@ pub(super) struct TableFile {
     /// The smallest and the largest key.
     pub(super) smallest: Vec<u8>,
     pub(super) largest: Vec<u8>,
+    /// The largest key is only where its last deleted range was cut: it is in the next table.
+    pub(super) is_cut: bool,
+}
+
+impl TableFile {
+    /// What the table says of a deleted range: only what is within its bounds, however much of it is written there.
+    pub(super) fn clip(&self, range: DeletedRange) -> DeletedRange {
+        let mut behind = self.largest.clone();
+        if !self.is_cut {
+            behind.push(0);
+        }
+        DeletedRange {
+            start: range.start.max(self.smallest.clone()),
+            end: range.end.min(behind),
+            sequence: range.sequence,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -165,8 +186,9 @@ impl Edit {
 fn new_file(from: &mut Cursor<'_>) -> Option<TableFile> {
     from.varint()?;
     let (number, size) = (from.varint()?, from.varint()?);
-    let user_key = |key: &[u8]| Some(key.split_last_chunk::<8>()?.0.to_vec());
-    let (smallest, largest) = (user_key(from.prefixed()?)?, user_key(from.prefixed()?)?);
+    let (smallest, _) = from.prefixed()?.split_last_chunk::<8>()?;
+    let (largest, tail) = from.prefixed()?.split_last_chunk::<8>()?;
+    let (smallest, largest, is_cut) = (smallest.to_vec(), largest.to_vec(), u64::from_le_bytes(*tail) == RANGE_CUT);
     from.varint()?;
     from.varint()?;
     loop {
@@ -178,7 +200,7 @@ fn new_file(from: &mut Cursor<'_>) -> Option<TableFile> {
             _ => drop(from.prefixed()?),
         }
     }
-    Some(TableFile { number, size, smallest, largest })
+    Some(TableFile { number, size, smallest, largest, is_cut })
 }
 
 fn blob_fields(from: &mut Cursor<'_>) -> Option<()> {

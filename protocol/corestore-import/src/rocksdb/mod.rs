@@ -14,6 +14,8 @@
 mod batch;
 mod blob;
 mod cursor;
+#[cfg(test)]
+mod cut_ranges;
 mod database;
 mod log;
 mod manifest;

@@ -13,10 +13,10 @@ use super::ranges::DeletedRange;
 use super::{Value, Versioned, name, read_at};
 use crate::Damaged;
 
-const FOOTER: usize = 53;
-const MAGIC: u64 = 0x88e2_41b7_85f4_cff7;
-const EXTENDED_MAGIC: [u8; 4] = [0x3e, 0, 0x7a, 0];
-const XXH3: u8 = 4;
+pub(super) const FOOTER: usize = 53;
+pub(super) const MAGIC: u64 = 0x88e2_41b7_85f4_cff7;
+pub(super) const EXTENDED_MAGIC: [u8; 4] = [0x3e, 0, 0x7a, 0];
+pub(super) const XXH3: u8 = 4;
 
 /// `u8 compression ‖ u32 checksum`, behind every block.
 const TRAILER: usize = 5;
@@ -90,7 +90,7 @@ impl Table {
         if let Some(block) = block("rocksdb.range_del")? {
             for (key, end) in plain_entries(&block).ok_or_else(|| damaged("its deleted ranges"))? {
                 let (start, sequence, _) = internal_key(&key).ok_or_else(|| damaged("its deleted ranges"))?;
-                deleted.push(DeletedRange { start: start.to_vec(), end: end.to_vec(), sequence });
+                deleted.push(file.clip(DeletedRange { start: start.to_vec(), end: end.to_vec(), sequence }));
             }
         }
         (table.index, table.deleted) = (index, deleted);
@@ -158,7 +158,7 @@ fn footer_of(footer: &[u8], at: u64) -> Option<(Handle, u32)> {
 }
 
 /// Of bytes and one more.
-fn checksum(bytes: &[u8], last: u8) -> u32 {
+pub(super) fn checksum(bytes: &[u8], last: u8) -> u32 {
     xxh3_64(bytes) as u32 ^ u32::from(last).wrapping_mul(0x6b90_83d9)
 }
 
