@@ -7,6 +7,7 @@
 //! assert!(usage.contains("--sc-bridge-token"));
 //! ```
 
+mod arguments;
 pub mod bridge;
 pub mod cli;
 mod durable;

@@ -70,7 +70,7 @@ pub const GROUPS: &[Group] = &[
         alias("dht-bootstrap", flag("peer-dht-bootstrap", &["PEER_DHT_BOOTSTRAP", "DHT_BOOTSTRAP"], List, "HOST:PORT,..", "DHT nodes to start from [default: the public ones]")),
         flag("msb-dht-bootstrap", &["MSB_DHT_BOOTSTRAP"], List, "HOST:PORT,..", "DHT nodes of the settlement network"),
         flag("relay-through", &["RELAY_THROUGH"], List, "HEX,..", "public keys of blind relays, for peers that cannot be reached otherwise [default: none]"),
-        flag("timer", &["INTERCOM_TIMER"], Switch, "0|1", "write the time into the subnet, where this peer is its admin [default: 0]"),
+        flag("timer", &["INTERCOM_TIMER"], Switch, "0|1", "write the time into the subnet, where this peer is its admin: nothing yet, for there is no contract plane [default: 0]"),
     ]),
     ("Sidechannels", &[
         alias("sidechannel", flag("sidechannels", &["SIDECHANNELS"], List, "A,B", "channels to join beside 0000intercom")),

@@ -9,7 +9,7 @@ use super::export::{self, Format};
 use super::iso_time::iso_time;
 use super::room::switch;
 use super::{Draft, InterSplit};
-use crate::terminal::Arguments;
+use crate::arguments::Arguments;
 
 /// The commands, in the order in which the original tries their names.
 pub const COMMANDS: [&str; 7] = [

@@ -1,7 +1,7 @@
 //! What Tab proposes: names of commands, of their arguments, and of channels.
 
 use super::commands::COMMANDS;
-use super::tokens::tokens;
+use crate::arguments::tokens;
 
 /// The arguments whose value is a channel's name.
 const CHANNEL: [&str; 5] = ["--channel", "--ch", "--name", "--room", "--via"];

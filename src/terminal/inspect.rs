@@ -121,9 +121,10 @@ fn name(name: &str) -> String {
     if first && letters.all(plain) { name.to_owned() } else { quoted(name) }
 }
 
-/// A text in quotation marks: single ones, unless others need fewer escapes.
+/// A text in quotation marks: single ones, unless others need fewer escapes and fill in nothing.
 fn quoted(text: &str) -> String {
-    let mark = ['\'', '"', '`'].into_iter().find(|mark| !text.contains(*mark)).unwrap_or('\'');
+    let unfit = |mark: char| text.contains(mark) || (mark == '`' && text.contains("${"));
+    let mark = ['\'', '"', '`'].into_iter().find(|mark| !unfit(*mark)).unwrap_or('\'');
     let mut quoted = String::from(mark);
     for c in text.chars() {
         match c {
@@ -164,6 +165,7 @@ mod tests {
             ("[]".into(), "[]".into()),
             (r#"{"a":[],"b":{}}"#.into(), "{ a: [], b: {} }".into()),
             (r#"{"it's":"it's","a-b":"\"'","$x":"\n\t\u0001"}"#.into(), r#"{ "it's": "it's", 'a-b': `"'`, '$x': '\n\t\x01' }"#.into()),
+            (r#"["'\"","'\"${x}"]"#.into(), r#"[ `'"`, '\'"${x}' ]"#.into()),
             (r#"{"a":{"b":{"c":{"d":1}}}}"#.into(), "{ a: { b: { c: [Object] } } }".into()),
             (
                 format!(r#"{{"networkId":918,"msbBootstrap":"{long}","txv":null,"more":"{long}"}}"#),

@@ -18,7 +18,6 @@ mod printed;
 mod sidechannel;
 mod subnet;
 mod tap;
-mod tokens;
 mod writer;
 
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use tokio::sync::Notify;
 
+use crate::arguments::Arguments;
 use crate::bridge::{CommandOutput, Commands, Operation};
 use crate::identity::Identity;
 use crate::intersplit::{self, InterSplit};
@@ -36,7 +36,6 @@ pub use commands::{COMMANDS, CommandNames};
 pub use input::{Input, InputOptions};
 pub use subnet::MSB_BOOTSTRAP;
 pub use tap::Tap;
-pub use tokens::Arguments;
 pub use writer::{LogLine, MAX_WAITING, Sink, Standard, Stream, Writer};
 
 /// A peer's terminal.

@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use data_encoding::BASE64;
 use encoding::json::{JsString, Object, Value, parse, parse_int, trim, truthy};
 
+use super::Terminal;
 use super::printed::Printed;
-use super::{Arguments, Terminal};
+use crate::arguments::Arguments;
 use crate::bridge::parse_base64_json;
 use crate::sidechannel::SendOptions;
 

@@ -6,8 +6,8 @@
 use data_encoding::HEXLOWER;
 use encoding::json::{Object, Value, is_space};
 
-use super::Arguments;
 use super::printed::Printed;
+use crate::arguments::Arguments;
 use crate::identity::Identity;
 
 /// The bootstrap key of the settlement network (main_settlement_bus `src/config/env.js`).

@@ -12,8 +12,12 @@ use crate::sidechannel::Console;
 /// So many lines that one command prints are kept. No command prints as many.
 const MAX_LINES: usize = 100_000;
 
-/// So many lines that others print meanwhile are kept, of all commands that run. Peers may cause as many as they like.
+/// So many lines that others print meanwhile are kept, of all commands that run. Peers may cause as many as they like, and as long
+/// ones as a message may be.
 const MAX_HEARD: usize = 100_000;
+
+/// So many bytes of them are kept.
+const MAX_HEARD_BYTES: usize = 16 << 20;
 
 /// Keeps lines while commands run.
 #[derive(Debug, Clone, Default)]
@@ -24,14 +28,21 @@ struct Captures {
     next: u64,
     open: BTreeMap<u64, Lines>,
     /// The sum of [`Lines::heard`].
-    heard: usize,
+    heard: Heard,
+}
+
+/// What others printed.
+#[derive(Debug, Default, Clone, Copy)]
+struct Heard {
+    lines: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Lines {
     all: Vec<String>,
-    /// How many of them others printed.
-    heard: usize,
+    /// How much of it others printed.
+    heard: Heard,
 }
 
 impl Tap {
@@ -47,10 +58,12 @@ impl Tap {
     fn hear(&self, line: &str) {
         let Captures { open, heard, .. } = &mut *self.0.lock();
         for lines in open.values_mut() {
-            if *heard < MAX_HEARD {
+            if heard.lines < MAX_HEARD && heard.bytes + line.len() <= MAX_HEARD_BYTES {
                 lines.all.push(line.to_owned());
-                lines.heard += 1;
-                *heard += 1;
+                for kept in [&mut lines.heard, &mut *heard] {
+                    kept.lines += 1;
+                    kept.bytes += line.len();
+                }
             }
         }
     }
@@ -75,7 +88,9 @@ pub(super) struct Capture {
 impl Capture {
     pub(super) fn push(&self, line: String) {
         let mut captures = self.tap.0.lock();
-        if let Some(lines) = captures.open.get_mut(&self.id).filter(|lines| lines.all.len() - lines.heard < MAX_LINES) {
+        if let Some(lines) =
+            captures.open.get_mut(&self.id).filter(|lines| lines.all.len() - lines.heard.lines < MAX_LINES)
+        {
             lines.all.push(line);
         }
     }
@@ -88,7 +103,8 @@ impl Capture {
     fn take(&self) -> Vec<String> {
         let mut captures = self.tap.0.lock();
         let lines = captures.open.remove(&self.id).unwrap_or_default();
-        captures.heard -= lines.heard;
+        captures.heard.lines -= lines.heard.lines;
+        captures.heard.bytes -= lines.heard.bytes;
         lines.all
     }
 }
@@ -129,6 +145,10 @@ mod tests {
         let kept: Vec<_> = captures.into_iter().map(Capture::close).collect();
         assert_eq!(kept[0].last().map(String::as_str), Some("its own"));
         assert_eq!(kept.iter().map(Vec::len).sum::<usize>(), MAX_HEARD + 1);
+        let captures: Vec<_> = (0..256).map(|_| tap.open()).collect();
+        said.line(&"long ".repeat(100_000));
+        let bytes = |capture: Capture| capture.close().iter().map(String::len).sum::<usize>();
+        assert_eq!(captures.into_iter().map(bytes).sum::<usize>(), MAX_HEARD_BYTES / 500_000 * 500_000);
         // Commands that ended left room.
         let next = tap.open();
         said.line("heard");

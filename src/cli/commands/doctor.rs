@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use crypto::KeyPair;
 use futures_util::future::join_all;
+use hyperdht::constants::DEFAULT_PORT;
 use hyperdht::{BootstrapNode, ConnectOptions, Dht, DhtOptions, ServerOptions, is_private};
 use tokio::time::timeout;
 
@@ -200,14 +201,14 @@ fn nat(open: bool, seen: &[SocketAddrV4]) -> (bool, String) {
     if addresses.len() == 1 {
         let text = format!(
             "consistent (a cone), at {hosts}: connections are punched, with almost everybody. If the router let incoming UDP through to \
-             a fixed port, none would have to be"
+             port {DEFAULT_PORT} of this machine, which its first peer takes, none would have to be"
         );
         return (true, text);
     }
     let text = format!(
         "random (symmetric), at {hosts}: connections to peers behind a consistent NAT are punched after some seconds of guessing; those to \
          peers behind a random one are relayed, if a relay is there (`intercom relay`, `--relay-through`). A router with \
-         \"endpoint-independent mapping\" or a forwarded UDP port mends it"
+         \"endpoint-independent mapping\", or one that lets incoming UDP through to port {DEFAULT_PORT} of this machine, mends it"
     );
     (false, text)
 }

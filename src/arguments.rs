@@ -1,4 +1,4 @@
-//! How a terminal command's arguments are read (trac-peer `src/artifacts/protocol.js`, `parseArgs`).
+//! How the arguments of a command are read that somebody types (trac-peer `src/artifacts/protocol.js`, `parseArgs`).
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use encoding::json::is_space;
 
 /// The named arguments of a command.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Arguments(BTreeMap<String, Option<String>>);
+pub(crate) struct Arguments(BTreeMap<String, Option<String>>);
 
 /// A quotation mark that is never closed: JavaScript's words for it.
 const UNTERMINATED: &str = "Cannot read properties of null (reading '1')";
@@ -17,7 +17,7 @@ impl Arguments {
     ///
     /// # Errors
     /// What the original throws at a quotation mark that is never closed.
-    pub fn parse(line: &str) -> Result<Arguments, String> {
+    pub(crate) fn parse(line: &str) -> Result<Arguments, String> {
         let tokens = tokens(line)?;
         let mut arguments = BTreeMap::new();
         for pair in tokens.get(1..).unwrap_or_default().chunks(2) {
@@ -29,14 +29,14 @@ impl Arguments {
 
     /// JavaScript's `a || b || c` over the names: the first value that is not empty, else what the last name has. `None` if the
     /// last name does not occur, `Some(None)` if it has no value.
-    pub fn pick(&self, names: &[&str]) -> Option<Option<&str>> {
+    pub(crate) fn pick(&self, names: &[&str]) -> Option<Option<&str>> {
         let value = |name: &&str| self.0.get(*name).map(Option::as_deref);
         let full = names.iter().filter_map(value).find(|value| value.is_some_and(|text| !text.is_empty()));
         full.or_else(|| names.last().and_then(value))
     }
 
     /// The name of the only argument, if there is one and it has no value.
-    pub fn lone(&self) -> Option<&str> {
+    pub(crate) fn lone(&self) -> Option<&str> {
         let mut all = self.0.iter();
         match (all.next(), all.next()) {
             (Some((name, None)), None) if !name.is_empty() => Some(name),
@@ -45,21 +45,22 @@ impl Arguments {
     }
 
     /// The first value that is not empty.
-    pub fn text(&self, names: &[&str]) -> Option<&str> {
+    pub(crate) fn text(&self, names: &[&str]) -> Option<&str> {
         self.pick(names).flatten().filter(|text| !text.is_empty())
     }
 }
 
 /// The shell-like tokens of a line: runs of what is not space, in which `"..."` (with `\` before any character) and `'...'` may
 /// hold space.
-pub(super) fn tokens(line: &str) -> Result<Vec<String>, String> {
+pub(crate) fn tokens(line: &str) -> Result<Vec<String>, String> {
     let mut tokens = Vec::new();
+    let after_line_ends = line.rfind(['\n', '\r', '\u{2028}', '\u{2029}']).map_or(line.len(), |at| line.len() - at - 1);
     let mut rest = line.trim_start_matches(is_space);
     while !rest.is_empty() {
         let (token, after) = rest.split_at(token_end(rest));
         rest = after.trim_start_matches(is_space);
         // The original's expression does not see beyond a line's end, and then finds no token at all.
-        if rest.contains(['\n', '\r', '\u{2028}', '\u{2029}']) {
+        if rest.len() > after_line_ends {
             break;
         }
         tokens.push(unquote(token)?);
