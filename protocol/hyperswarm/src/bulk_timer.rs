@@ -41,6 +41,15 @@ impl<T> BulkTimer<T> {
         self.waiting.push(item);
     }
 
+    /// Forgets one item.
+    pub(crate) fn remove(&mut self, item: &T)
+    where
+        T: PartialEq,
+    {
+        self.leaving.retain(|other| other != item);
+        self.waiting.retain(|other| other != item);
+    }
+
     /// Forgets all items.
     pub(crate) fn clear(&mut self) {
         self.leaving.clear();

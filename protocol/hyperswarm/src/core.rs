@@ -347,8 +347,10 @@ impl Core {
             let wanted = !self.destroyed && !self.suspended && self.is_wanted(&key);
             if let Some(peer) = self.peers.get_mut(&key) {
                 peer.disconnected(now);
-                // A connection that it opened meanwhile may have closed while it waits already.
-                peer.waiting = peer.waiting || (wanted && self.retries.add(key, peer, now));
+                if wanted {
+                    // It may wait already: this connection may have been opened meanwhile.
+                    peer.waiting = self.retries.add(key, peer, now);
+                }
             }
         } else {
             self.server_connections -= 1;
@@ -373,7 +375,7 @@ impl Core {
         for key in self.retries.tick(now) {
             let (connected, wanted) = (self.is_connected(&key), self.is_wanted(&key));
             let Some(peer) = self.peers.get_mut(&key) else { continue };
-            peer.waiting = false;
+            peer.waiting = None;
             if wanted && !connected && peer.update_priority() {
                 self.enqueue(key);
             } else {
@@ -405,7 +407,7 @@ impl Core {
         self.queue = ShuffledQueue::default();
         self.retries.clear();
         for peer in self.peers.values_mut() {
-            (peer.queued, peer.waiting) = (false, false);
+            (peer.queued, peer.waiting) = (false, None);
         }
         let refused: Vec<_> = self.successors.drain().map(|(_, id)| id).collect();
         refused.into_iter().for_each(|id| self.refuse(id));
@@ -424,9 +426,15 @@ impl Core {
         self.actions.extend(flushes.map(|flush| Action::Flushed { flush, done: true }));
     }
 
-    /// Begins again; peers asked for by key are tried at once.
+    /// Begins again; peers asked for by key are tried at once, however often they failed before. (JavaScript leaves those that failed
+    /// five times alone for good: no timer knows of them any more.)
     pub(crate) fn resume(&mut self, now: Instant) {
         self.suspended = false;
+        for key in self.explicit.iter().copied().collect::<Vec<_>>() {
+            if !self.is_connected(&key) && self.peers.get_mut(&key).is_some_and(Peer::update_priority) {
+                self.enqueue(key);
+            }
+        }
         self.attempt(now);
     }
 
@@ -602,3 +610,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::bans::{Bans, Key};
 use crate::queue::Priority;
-use crate::retry_timer::MAX_ATTEMPTS;
+use crate::retry_timer::{Backoff, MAX_ATTEMPTS};
 
 /// A connection that lasted this long was a good one: the count of attempts starts again.
 const MIN_CONNECTION_TIME: Duration = Duration::from_secs(15);
@@ -116,8 +116,8 @@ pub(crate) struct Peer {
     pub(crate) explicit: bool,
     /// No hole could be punched to it: a relay must help.
     pub(crate) force_relaying: bool,
-    /// It is on a retry timer.
-    pub(crate) waiting: bool,
+    /// The retry timer that it is on.
+    pub(crate) waiting: Option<Backoff>,
     /// It is in the queue.
     pub(crate) queued: bool,
     /// Attempts since it was discovered, or since a connection lasted.
@@ -137,7 +137,7 @@ impl Peer {
             proven: false,
             explicit: false,
             force_relaying: false,
-            waiting: false,
+            waiting: None,
             queued: false,
             attempts: 0,
             priority: Priority::Normal,
@@ -205,7 +205,7 @@ impl Peer {
 
     /// Whether nothing but a connection keeps the record.
     pub(crate) fn is_idle(&self) -> bool {
-        !(self.queued || self.explicit || self.waiting)
+        !(self.queued || self.explicit || self.waiting.is_some())
     }
 }
 

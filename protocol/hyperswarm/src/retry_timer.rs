@@ -35,8 +35,8 @@ pub(crate) fn random_up_to(max: Duration, rng: &mut impl Rng) -> Duration {
 }
 
 /// Which of the four delays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backoff {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Backoff {
     Short = 0,
     Middle = 1,
     Long = 2,
@@ -76,11 +76,20 @@ impl<T> RetryTimer<T> {
         self.timers.iter().map(BulkTimer::len).sum()
     }
 
-    /// Puts `item`, which stands for `peer`, on its timer. False if `peer` is not to be tried again.
-    pub(crate) fn add(&mut self, item: T, peer: &Peer, now: Instant) -> bool {
-        let Some(backoff) = select(peer) else { return false };
+    /// Puts `item`, which stands for `peer`, on its timer, and tells which it waits on then. One that waits already moves to a timer
+    /// that is shorter, and to no other. `None` if `peer` is not to be tried again.
+    pub(crate) fn add(&mut self, item: T, peer: &Peer, now: Instant) -> Option<Backoff>
+    where
+        T: PartialEq,
+    {
+        let Some(backoff) = select(peer) else { return peer.waiting };
+        match peer.waiting {
+            Some(before) if before <= backoff => return Some(before),
+            Some(before) => self.timers[before as usize].remove(&item),
+            None => {}
+        }
         self.timers[backoff as usize].add(item, now);
-        true
+        Some(backoff)
     }
 
     /// Forgets all items.
@@ -127,11 +136,11 @@ mod tests {
         let now = Instant::now();
         let mut timer = timer();
         let mut peer = test_peer(1);
-        assert!(timer.add(1, &peer, now));
+        assert!(timer.add(1, &peer, now).is_some());
         let span = TEST_BACKOFFS[0] + TEST_JITTER + Duration::from_millis(50);
         assert_eq!(fired(&mut timer, now, span), 1);
         (peer.proven, peer.attempts) = (true, 1);
-        assert!(timer.add(1, &peer, now + span));
+        assert!(timer.add(1, &peer, now + span).is_some());
         assert_eq!(fired(&mut timer, now + span, span), 1);
     }
 
@@ -140,9 +149,9 @@ mod tests {
         let now = Instant::now();
         let mut timer = timer();
         let mut peer = test_peer(1);
-        assert!(timer.add(1, &peer, now));
+        assert!(timer.add(1, &peer, now).is_some());
         peer.attempts = 4;
-        assert!(!timer.add(1, &peer, now));
+        assert!(timer.add(1, &peer, now).is_none());
         assert_eq!(fired(&mut timer, now, Duration::from_secs(5)), 1);
     }
 
@@ -151,16 +160,16 @@ mod tests {
         let mut timer = timer();
         let peer = test_peer(1);
         peer.info.ban(true);
-        assert!(!timer.add(1, &peer, Instant::now()));
+        assert!(timer.add(1, &peer, Instant::now()).is_none());
         peer.info.ban(false);
-        assert!(timer.add(1, &peer, Instant::now()));
+        assert!(timer.add(1, &peer, Instant::now()).is_some());
     }
 
     #[test]
     fn a_peer_that_shall_not_reconnect_does_not() {
         let peer = test_peer(1);
         peer.info.reconnect(false);
-        assert!(!timer().add(1, &peer, Instant::now()));
+        assert!(timer().add(1, &peer, Instant::now()).is_none());
     }
 
     #[test]
