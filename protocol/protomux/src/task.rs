@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use crate::Error;
 use crate::mux::MuxOptions;
 use crate::outgoing::{Outgoing, put_uint};
-use crate::shared::Shared;
+use crate::shared::{Shared, State, Wakers};
 
 /// Frames read before they are decoded under one lock.
 const READ_BATCH: usize = 256;
@@ -101,15 +101,7 @@ impl<T: Transport> Task<T> {
         self.writing.recycle();
         let Self { shared, inbox, writing, .. } = self;
         let (may_read, decoded, end) = shared.with(|state, wakers| {
-            if state.destroy {
-                return Err(Error::Closed);
-            }
-            state.dispatch(wakers)?;
-            while state.may_read() && state.core.wants_frame() {
-                let Some(frame) = inbox.pop_front() else { break };
-                state.core.recv(frame);
-                state.dispatch(wakers)?;
-            }
+            deliver(state, inbox, wakers)?;
             if writing.is_empty() {
                 *writing = state.core.take_outgoing(std::mem::take(writing));
                 state.taken = writing.len();
@@ -119,7 +111,7 @@ impl<T: Transport> Task<T> {
                 }
             }
             let may_read = state.may_read() && state.core.wants_frame();
-            Ok((may_read, state.core.is_decoded(), state.end))
+            Ok::<_, Error>((may_read, state.core.is_decoded(), state.end))
         })?;
         self.may_read = self.inbox.is_empty() && may_read && !self.remote_ended;
         self.decoded = self.inbox.is_empty() && decoded;
@@ -129,6 +121,14 @@ impl<T: Transport> Task<T> {
             self.writing = Outgoing::default();
         }
         Ok(!self.writing.is_empty())
+    }
+
+    /// What had come when the stream failed still reaches its channels, as far as they take it: the peer may have been told that it
+    /// arrived.
+    fn deliver_last(&mut self) {
+        let Self { shared, inbox, .. } = self;
+        // The stream failed before anything in here did.
+        let _ = shared.with(|state, wakers| deliver(state, inbox, wakers));
     }
 
     /// Seals what was taken out of the core while the stream has room. Returns whether all of it was.
@@ -172,7 +172,7 @@ impl<T: Transport> Task<T> {
         for _ in 0..ROUNDS {
             let could_read = self.may_read;
             let more_to_read = could_read && self.read(cx)?;
-            let has_output = self.exchange(cx)?;
+            let has_output = self.exchange(cx).inspect_err(|_| self.inbox.clear())?;
             let all_written = has_output && self.write(cx)?;
             let flushed = self.stream.poll_flush(cx)?.is_ready();
             was_idle &= !has_output && !more_to_read;
@@ -242,6 +242,20 @@ impl<T: Transport> Task<T> {
     }
 }
 
+/// Gives frames to the core and what they hold to the channels, until one of these has enough.
+fn deliver(state: &mut State, inbox: &mut VecDeque<Bytes>, wakers: &mut Wakers) -> Result<(), Error> {
+    if state.destroy {
+        return Err(Error::Closed);
+    }
+    state.dispatch(wakers)?;
+    while state.may_read() && state.core.wants_frame() {
+        let Some(frame) = inbox.pop_front() else { break };
+        state.core.recv(frame);
+        state.dispatch(wakers)?;
+    }
+    Ok(())
+}
+
 impl<T: Transport> Future for Task<T> {
     type Output = ();
 
@@ -254,6 +268,9 @@ impl<T: Transport> Future for Task<T> {
         match self.drive(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(result) => {
+                if result.is_err() {
+                    self.deliver_last();
+                }
                 self.finish(result);
                 Poll::Ready(())
             }

@@ -124,11 +124,17 @@ impl<T: Transport> Driver<T> {
             if self.remote_ended {
                 return Poll::Ready(Ok(None));
             }
-            // Writing may be stuck; reading goes on.
-            if write && let Poll::Ready(Err(error)) = self.write_out(cx) {
-                return Poll::Ready(Err(error));
-            }
-            match ready!(self.transport.poll_read_chunk(cx))? {
+            // Writing may be stuck, or the peer gone; what it said before is read first.
+            let unwritable = match write {
+                true => self.write_out(cx),
+                false => Poll::Pending,
+            };
+            let chunk = match (self.transport.poll_read_chunk(cx), unwritable) {
+                (Poll::Ready(Ok(Some(chunk))), _) => Some(chunk),
+                (_, Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+                (chunk, _) => ready!(chunk)?,
+            };
+            match chunk {
                 Some(chunk) => {
                     self.timers.read(now());
                     self.core.input(chunk);
