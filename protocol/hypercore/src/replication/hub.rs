@@ -64,8 +64,19 @@ impl Hub {
     }
 
     pub(crate) fn add(self: &Arc<Self>, core: &Hypercore) -> Arc<Entry> {
-        let discovery_key = core.discovery_key();
+        self.add_to(&mut self.entries.lock(), core)
+    }
+
+    /// The core for a new session, which counts from now on: what is about to be closed stays open.
+    pub(crate) fn add_session(self: &Arc<Self>, core: &Hypercore) -> Arc<Entry> {
         let mut entries = self.entries.lock();
+        let entry = self.add_to(&mut entries, core);
+        entry.sessions.fetch_add(1, Ordering::AcqRel);
+        entry
+    }
+
+    fn add_to(&self, entries: &mut HashMap<Hash, Arc<Entry>>, core: &Hypercore) -> Arc<Entry> {
+        let discovery_key = core.discovery_key();
         if let Some(entry) = entries.get(&discovery_key) {
             return entry.clone();
         }
@@ -85,6 +96,17 @@ impl Hub {
 
     pub(crate) fn linger(&self, entry: &Arc<Entry>) {
         let _ = self.commands.send(Command::Linger(Arc::downgrade(entry)));
+    }
+
+    /// Nobody used the core for a while: if that is so still, it is downloaded no more, and closed if no peer uses it.
+    fn rest(&self, entry: &Arc<Entry>) {
+        // A session counts under the same lock: one that comes now starts the download again, or finds the core closed.
+        let entries = self.entries.lock();
+        if entry.sessions.load(Ordering::Acquire) == 0 {
+            entry.with(|replicator, now| replicator.set_downloading(false, now));
+            drop(entries);
+            self.release(&entry.discovery_key);
+        }
     }
 
     /// Closes the core if neither we nor a peer use it.
@@ -167,7 +189,7 @@ impl Replication {
 
     /// Replicates a core, as long as the handle is there.
     pub fn add(&self, core: &Hypercore) -> Replicated {
-        let entry = self.hub.add(core);
+        let entry = self.hub.add_session(core);
         Replicated::new(self.hub.clone(), entry, core.clone())
     }
 
@@ -232,11 +254,36 @@ async fn follow(hub: Weak<Hub>, mut commands: mpsc::UnboundedReceiver<Command>) 
             }
             Some(entry) = lingering.next(), if !lingering.is_empty() => {
                 let (Some(hub), Some(entry)) = (hub.upgrade(), entry.upgrade()) else { continue };
-                if entry.sessions.load(Ordering::Acquire) == 0 {
-                    entry.with(|replicator, now| replicator.set_downloading(false, now));
-                    hub.release(&entry.discovery_key);
-                }
+                hub.rest(&entry);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+
+    #[tokio::test]
+    async fn a_core_that_is_about_to_be_closed_stays_open_for_who_comes() {
+        let hub = Replication::new().hub;
+        let core = Store::memory().create().expect("core");
+        // Counted, and not yet the session that downloads.
+        let entry = hub.add_session(&core);
+        hub.release(&core.discovery_key());
+        assert!(hub.entry(&core.discovery_key()).is_some_and(|open| Arc::ptr_eq(&open, &entry)));
+        let session = Replicated::new(hub.clone(), entry.clone(), core.clone());
+        // The former session's time is over now.
+        hub.rest(&entry);
+        assert!(entry.with_quietly(|replicator| replicator.downloading));
+        // Clones count too.
+        let clone = session.clone();
+        drop(session);
+        hub.rest(&entry);
+        assert!(entry.with_quietly(|replicator| replicator.downloading));
+        drop(clone);
+        hub.rest(&entry);
+        assert!(hub.entry(&core.discovery_key()).is_none());
     }
 }

@@ -26,7 +26,7 @@ impl std::fmt::Debug for Replicated {
 
 impl Clone for Replicated {
     fn clone(&self) -> Self {
-        Self::new(self.hub.clone(), self.entry.clone(), self.core.clone())
+        self.with_core(self.core.clone())
     }
 }
 
@@ -48,8 +48,8 @@ impl Drop for Waiting<'_> {
 }
 
 impl Replicated {
+    /// A session that [counts](Hub::add_session) already.
     pub(crate) fn new(hub: Arc<Hub>, entry: Arc<Entry>, core: Hypercore) -> Self {
-        entry.sessions.fetch_add(1, Ordering::AcqRel);
         let began = entry.with(|replicator, now| {
             let began = !replicator.downloading;
             if began {
@@ -70,6 +70,8 @@ impl Replicated {
 
     /// The same core through another session: with its encryption, as a snapshot.
     pub fn with_core(&self, core: Hypercore) -> Self {
+        // This one counts: the core is not being closed.
+        self.entry.sessions.fetch_add(1, Ordering::AcqRel);
         Self::new(self.hub.clone(), self.entry.clone(), core)
     }
 
