@@ -74,9 +74,11 @@ impl Queue {
     }
 }
 
-/// Leaves of the events what they say of the length, and [`Event::Changed`]. The core may be longer already than what is on disk.
+/// Leaves of the events what they say of the length, those that happen once, and [`Event::Changed`]. The core may be longer already
+/// than what is on disk.
 fn merge(events: &mut VecDeque<Event>, event: Event) {
     let (mut cut, mut longer) = (None, None);
+    let (mut manifest, mut frozen) = (None, None);
     for event in events.drain(..).chain([event]) {
         match event {
             Event::Truncate { length, fork } => {
@@ -85,11 +87,14 @@ fn merge(events: &mut VecDeque<Event>, event: Event) {
                 longer = (length > intact).then_some(length);
             }
             Event::Append { length } => longer = Some(length),
+            Event::Manifest => manifest = Some(event),
+            Event::Frozen => frozen = Some(event),
             _ => {}
         }
     }
     events.extend(cut.map(|(length, fork)| Event::Truncate { length, fork }));
     events.extend(longer.map(|length| Event::Append { length }));
+    events.extend(manifest.into_iter().chain(frozen));
     events.push_back(Event::Changed);
 }
 
@@ -191,5 +196,11 @@ mod tests {
         queue.push(Event::Truncate { length: 8, fork: 2 });
         let cut = Event::Truncate { length: 5, fork: 2 };
         assert_eq!(take(), [cut, Event::Append { length: 8 }, Event::Changed]);
+        // What happens once is not lost.
+        queue.push(Event::Manifest);
+        queue.push(Event::Changed);
+        queue.push(Event::Frozen);
+        queue.push(Event::Drop { start: 1, length: 1 });
+        assert_eq!(take(), [Event::Manifest, Event::Frozen, Event::Changed]);
     }
 }

@@ -9,7 +9,8 @@ use disk::{Loss, SimDisk};
 use workload::{State, Workload};
 
 use crate::storage::{Backend, Batch, Disk, Key};
-use crate::store::{Durability, Store};
+use crate::store::{CoreOptions, Durability, Store};
+use crate::{Hypercore, Manifest, Prologue};
 
 /// So small that a workload brings its log into the B-tree many times.
 const MEMORY: usize = 3000;
@@ -28,6 +29,38 @@ fn operations(seed: u64) -> u64 {
     workload.run(&open(&disk).expect("opens"));
     assert_eq!(workload.failed, None, "without a cut nothing fails");
     disk.operations()
+}
+
+/// A store with a core that is empty, and begins with more blocks than one write copies.
+fn with_prologue(disk: &Arc<SimDisk>, source: &Hypercore) -> Result<Hypercore, crate::Error> {
+    let store = Store::on_synced_by_hand(Box::new(Disk::on(Box::new(disk.clone()), 1 << 24, 1 << 24)?))?;
+    let key_pair = crypto::KeyPair::from_seed(&[9; 32]);
+    let prologue = Prologue { hash: source.tree_hash(source.length())?, length: source.length() };
+    let manifest = Manifest { prologue: Some(prologue), ..Manifest::single(key_pair.public_key) };
+    store.core(CoreOptions { manifest: Some(manifest), key_pair: Some(key_pair), ..CoreOptions::default() })
+}
+
+#[test]
+fn a_prologue_that_is_half_copied_opens_and_is_completed() {
+    let source = Store::memory().create().expect("core");
+    source.append((0..5000).map(|index| format!("block {index}"))).expect("append");
+    let disk = SimDisk::new(Vec::new(), u64::MAX);
+    let core = with_prologue(&disk, &source).expect("core");
+    let before = disk.operations();
+    core.copy_prologue(&source).expect("copies");
+    let after = disk.operations();
+    assert!(after - before >= 2, "a write of several was cut");
+    for cut in before..after {
+        let disk = SimDisk::new(Vec::new(), cut);
+        let core = with_prologue(&disk, &source).expect("core");
+        assert!(core.copy_prologue(&source).is_err(), "cut at {cut}");
+        drop(core);
+        let disk = SimDisk::new(disk.after_crash(cut, Loss::Nothing), u64::MAX);
+        let core = with_prologue(&disk, &source).expect("it opens");
+        core.copy_prologue(&source).expect("completes");
+        assert_eq!((core.length(), core.contiguous_length()), (5000, 5000), "cut at {cut}");
+        assert_eq!(core.tree_hash(5000).expect("hash"), source.tree_hash(5000).expect("hash"));
+    }
 }
 
 /// Runs the workload until operation `cut`, then loses what was not synchronised.

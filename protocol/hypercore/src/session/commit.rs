@@ -135,6 +135,7 @@ impl Hypercore {
         let head = line.head.read().clone();
         let first = if head.length == 0 {
             let byte_length = crate::node::total_size(&roots);
+            let roots = roots.clone();
             TreeHead { fork: 0, length: prologue.length, byte_length, roots, signature: Bytes::new() }
         } else if head.length >= prologue.length {
             head
@@ -149,6 +150,10 @@ impl Hypercore {
             let mut batch = Batch::new();
             let copied = copy_blocks(&from, &place, start, end, &mut batch)?;
             copy_nodes(&from, &place, start, end, prologue.length, &mut batch)?;
+            if start == 0 {
+                // A head without all of its roots does not open.
+                line.put_nodes(&mut batch, &roots, |_| false);
+            }
             let mut bitfield = core.bitfield.write();
             for &(start, end) in &copied {
                 bitfield.set(start, end);
