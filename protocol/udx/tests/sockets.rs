@@ -1,9 +1,13 @@
-//! Sockets whose system reports errors.
+//! Sockets whose system reports errors, or takes nothing for now.
+
+mod common;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use udx::network::sim::SimNetwork;
+use common::{A, B, Pair, block, millis, pair};
+use udx::network::sim::{Link, SimNetwork};
 use udx::{Udx, UdxSocket};
 
 fn bind(net: &SimNetwork, host: u8) -> (UdxSocket, SocketAddr) {
@@ -38,4 +42,35 @@ async fn a_socket_that_only_fails_is_closed() {
     net.fail_receives(at, io::ErrorKind::Other, 1001);
     assert_eq!(a.recv().await, None);
     a.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_socket_refused_does_not_hold_up_a_stream_that_has_left_it() {
+    let Pair { net, udx, sockets, a, b } = pair(1, Link::default(), (0, 0));
+    net.refuse_sends(sockets[0].local_addr(), true);
+    b.write(block(0, 10)).await.unwrap();
+    // The acknowledgement of that is refused.
+    assert_eq!(a.read_chunk().await.unwrap().unwrap(), block(0, 10));
+    tokio::time::sleep(millis(100)).await;
+    let second = udx[0].bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    a.change_remote(&second, 2, sockets[1].local_addr()).await.unwrap();
+    a.write(block(0, 20)).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(5), b.read_chunk()).await;
+    assert_eq!(read.expect("it arrives").unwrap().unwrap(), block(0, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_on_a_socket_that_takes_nothing() {
+    let Pair { net, sockets, a, b, .. } = pair(1, Link::default(), (0, 0));
+    a.write_end();
+    assert_eq!(b.read_chunk().await.unwrap(), None);
+    tokio::time::sleep(millis(50)).await;
+    // Nobody hears the end of the other side, and soon it cannot even be said.
+    net.set_link(B, A, Link { loss: 1.0, ..Link::default() });
+    b.write_end();
+    tokio::time::sleep(millis(50)).await;
+    net.refuse_sends(sockets[1].local_addr(), true);
+    assert_eq!(b.closed().await, Ok(()));
+    // Virtual time goes on only while nobody is busy: one that tries again and again would stand here for ever.
+    tokio::time::sleep(Duration::from_secs(60)).await;
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
@@ -32,6 +32,8 @@ const BATCHES_PER_TURN: usize = 16;
 
 /// Written bytes that are sent without waiting for the writer to flush or yield.
 const WRITE_BATCH: usize = 32 << 10;
+/// How long a stream whose socket takes nothing lets what is due wait: only sending would settle it.
+const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 /// Sockets of earlier paths that packets are still taken from; older ones count as foreign.
 const MAX_FORMER: usize = 4;
 
@@ -230,7 +232,9 @@ impl Shared {
         if transmit {
             self.transmit(&mut inner, now);
         }
-        if let Some(at) = inner.state.next_timeout()
+        // What is due and can only be sent would be due again at once.
+        let earliest = if inner.refused.is_some() { now + REFUSED_PAUSE } else { now };
+        if let Some(at) = inner.state.next_timeout().map(|at| at.max(earliest))
             && inner.armed.last().is_none_or(|&armed| at < armed)
             && let Some(instance) = self.instance.upgrade()
         {
@@ -243,6 +247,8 @@ impl Shared {
     }
 
     fn transmit(self: &Arc<Self>, inner: &mut Inner, now: Instant) {
+        // On a path that the stream has left, the socket may never take it, and nothing in there is missed.
+        inner.refused.take_if(|(refused, _)| !inner.state.sockets().any(|socket| socket == refused.path.socket));
         if inner.refused.is_some() {
             return;
         }

@@ -222,6 +222,20 @@ impl SimNetwork {
         }
     }
 
+    /// From now on the socket at `addr`, if there is one, takes nothing to send, or takes it again.
+    pub fn refuse_sends(&self, addr: SocketAddr, refuse: bool) {
+        let socket = self.world.lock().sockets.get(&addr).and_then(Weak::upgrade);
+        let Some(socket) = socket else { return };
+        let waker = {
+            let mut queue = socket.queue.lock();
+            queue.refuses = refuse;
+            queue.writer.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> SimStats {
@@ -353,6 +367,10 @@ struct Queue {
     waker: Option<Waker>,
     /// How, and how often, receiving fails.
     failures: Option<(io::ErrorKind, usize)>,
+    /// Nothing can be sent for now.
+    refuses: bool,
+    /// Who waits until something can be sent.
+    writer: Option<Waker>,
 }
 
 struct SimSocket {
@@ -429,6 +447,9 @@ impl DatagramSocket for SimSocket {
     }
 
     fn try_send(&self, outgoing: &Outgoing<'_>) -> io::Result<()> {
+        if self.queue.lock().refuses {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let size = outgoing.segment_size.unwrap_or(outgoing.contents.len()).max(1);
         let send = |data: &[u8]| {
             self.network.send(SimPacket {
@@ -445,7 +466,12 @@ impl DatagramSocket for SimSocket {
         Ok(())
     }
 
-    fn poll_writable(&self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut queue = self.queue.lock();
+        if queue.refuses {
+            queue.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 
