@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use secret_stream::{SecretStream, Transport};
@@ -155,6 +156,11 @@ impl Mux {
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.shared().with(|state, _| state.closed.is_some())
+    }
+
+    /// Bytes that came from the peer, those of a frame that is not whole yet included. Takes no lock.
+    pub fn bytes_received(&self) -> u64 {
+        self.shared().bytes_received.load(Ordering::Relaxed)
     }
 
     /// Our key.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
@@ -126,6 +127,8 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
+    /// What the stream received, as the task saw it last.
+    pub(crate) bytes_received: AtomicU64,
     pub(crate) drained: Notify,
     pub(crate) closed: Notify,
     pub(crate) public_key: [u8; 32],
@@ -155,6 +158,7 @@ impl Shared {
         };
         Arc::new(Self {
             state: Mutex::new(state),
+            bytes_received: AtomicU64::new(0),
             drained: Notify::new(),
             closed: Notify::new(),
             public_key,

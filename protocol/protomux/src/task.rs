@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -172,6 +173,7 @@ impl<T: Transport> Task<T> {
         for _ in 0..ROUNDS {
             let could_read = self.may_read;
             let more_to_read = could_read && self.read(cx)?;
+            self.shared.bytes_received.store(self.stream.bytes_received(), Ordering::Relaxed);
             let has_output = self.exchange(cx).inspect_err(|_| self.inbox.clear())?;
             let all_written = has_output && self.write(cx)?;
             let flushed = self.stream.poll_flush(cx)?.is_ready();

@@ -328,3 +328,24 @@ async fn corked_messages_come_in_order_with_the_rest() {
         assert_eq!(body(&mut there).await, expected);
     }
 }
+
+#[tokio::test]
+async fn bytes_of_a_frame_count_before_it_is_whole() {
+    let (mut a, b) = pipe(1024).await;
+    let b = Mux::new(b);
+    let before = b.bytes_received();
+    a.start_send(&[7; 10_000]).unwrap();
+    let flush = std::future::poll_fn(|cx| a.poll_flush(cx));
+    let half = async {
+        while b.bytes_received() < before + 5000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    // The frame is not whole when half of it is seen.
+    tokio::select! {
+        biased;
+        () = half => {}
+        flushed = flush => panic!("{flushed:?} before half was seen"),
+    }
+    assert!(b.bytes_received() < before + 10_000);
+}

@@ -21,6 +21,8 @@ pub(crate) struct Driver<T> {
     pub(crate) core: Core,
     pub(crate) timers: Timers,
     pub(crate) monitor: Monitor,
+    /// What the transport gave.
+    pub(crate) bytes_received: u64,
     /// Taken from the core and not yet taken by the transport.
     sending: Bytes,
     /// Written to the transport, not flushed there.
@@ -54,6 +56,7 @@ impl<T: Transport> Driver<T> {
             core,
             timers,
             monitor: Monitor::default(),
+            bytes_received: 0,
             sending: Bytes::new(),
             unflushed: false,
             early: None,
@@ -137,6 +140,7 @@ impl<T: Transport> Driver<T> {
             match chunk {
                 Some(chunk) => {
                     self.timers.read(now());
+                    self.bytes_received += chunk.len() as u64;
                     self.core.input(chunk);
                 }
                 None => {

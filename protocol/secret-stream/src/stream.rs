@@ -301,6 +301,12 @@ impl<T: Transport> SecretStream<T> {
         self.is_initiator
     }
 
+    /// Bytes that the transport gave, those of frames that are not whole included: what shows that the peer sends, however large its
+    /// messages are.
+    pub fn bytes_received(&self) -> u64 {
+        self.driver.lock().bytes_received
+    }
+
     /// Bytes of message frames received, keep-alives included (`rawBytesRead` of JavaScript, which counts no length prefixes here).
     pub fn raw_bytes_read(&self) -> u64 {
         self.driver.lock().core.raw_bytes_read()

@@ -371,3 +371,14 @@ async fn endless_keep_alives_let_other_tasks_run() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn bytes_of_a_message_count_before_it_is_whole() {
+    let (mut a, mut b) = pipe(1024, Options::default()).await;
+    let before = (b.bytes_received(), b.raw_bytes_read());
+    let cx = &mut Context::from_waker(std::task::Waker::noop());
+    a.start_send(&[7; 10_000]).unwrap();
+    assert!(a.poll_flush(cx).is_pending());
+    assert!(b.poll_recv(cx).is_pending());
+    assert_eq!((b.bytes_received(), b.raw_bytes_read()), (before.0 + 1024, before.1));
+}
