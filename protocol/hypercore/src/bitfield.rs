@@ -84,7 +84,15 @@ impl Bitfield {
 
     /// The first block from `start` on that is here, or is not.
     pub(crate) fn find(&self, here: bool, start: u64, end: u64) -> Option<u64> {
-        let mut index = if here { start } else { start.max(self.contiguous) };
+        // Where there is no page, nothing is here.
+        let skip = |index: u64| {
+            let is_empty = here && index >= self.contiguous && !self.pages.contains_key(&(index / BITS));
+            match is_empty {
+                true => self.pages.range(index / BITS..).next().map_or(end, |(page, _)| page * BITS),
+                false => index,
+            }
+        };
+        let mut index = if here { skip(start) } else { start.max(self.contiguous) };
         while index < end {
             let word = self.word(index / 64);
             let word = if here { word } else { !word } & (u64::MAX << (index % 64));
@@ -93,13 +101,8 @@ impl Bitfield {
                 return (found < end).then_some(found);
             }
             index = (index / 64 + 1) * 64;
-            // Where there is no page, nothing is here.
-            if here
-                && index >= self.contiguous
-                && index.is_multiple_of(BITS)
-                && !self.pages.contains_key(&(index / BITS))
-            {
-                index = self.pages.range(index / BITS..).next().map_or(end, |(page, _)| page * BITS);
+            if index.is_multiple_of(BITS) {
+                index = skip(index);
             }
         }
         None
@@ -125,6 +128,32 @@ impl Bitfield {
             }
         }
         self.fill(start, end, false);
+    }
+
+    /// Takes over what `words` say of 32 blocks each, from the block `start` on, a multiple of 32; what needs more than `max_pages`
+    /// pages is taken as not here.
+    pub(crate) fn insert_words(&mut self, start: u64, words: &[u32], max_pages: usize) {
+        self.unset(start, start + 32 * words.len() as u64);
+        // A whole set takes no pages.
+        let full =
+            if start <= self.contiguous { words.iter().take_while(|&&word| word == u32::MAX).count() } else { 0 };
+        let (mut start, mut words) = (start + 32 * full as u64, &words[full..]);
+        self.contiguous = if full > 0 { start } else { self.contiguous };
+        while !words.is_empty() {
+            let page = start / BITS;
+            let (now, then) = words.split_at(words.len().min(((page + 1) * BITS - start) as usize / 32));
+            let room = self.pages.len() < max_pages || self.pages.contains_key(&page);
+            if room && now.iter().any(|&word| word != 0) {
+                let bits = self.pages.entry(page).or_insert_with(|| Page::new([0; WORDS]));
+                for (at, &word) in (start % BITS / 32..).zip(now) {
+                    bits[at as usize / 2] |= u64::from(word) << (at % 2 * 32);
+                }
+                self.dirty.insert(page);
+            }
+            start += 32 * now.len() as u64;
+            words = then;
+        }
+        self.absorb();
     }
 
     /// What follows the contiguous blocks becomes part of them.
@@ -162,6 +191,10 @@ impl Bitfield {
             } else {
                 bits[word] &= !mask;
             }
+            // What is kept is what is here, however often it changed.
+            if !value && (next == end || next.is_multiple_of(BITS)) && bits.iter().all(|&word| word == 0) {
+                self.pages.remove(&page);
+            }
             self.dirty.insert(page);
             index = next;
         }
@@ -175,5 +208,88 @@ impl Bitfield {
             .into_iter()
             .map(|index| (index, self.pages.get(&index).filter(|page| !empty(page)).map(bytes)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// So many blocks are looked at.
+    const END: u64 = 4 * BITS;
+
+    fn content(bitfield: &Bitfield) -> BTreeSet<u64> {
+        (0..END).filter(|&index| bitfield.get(index)).collect()
+    }
+
+    fn word() -> impl Strategy<Value = u32> {
+        prop_oneof![Just(0), Just(u32::MAX), any::<u32>()]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn words_are_taken_over(
+            ranges in prop::collection::vec((any::<bool>(), 0..END, 0..BITS), 0..6),
+            start in prop_oneof![Just(0), 0..2 * BITS / 32],
+            words in prop::collection::vec(word(), 0..300),
+            runs in 1usize..50,
+        ) {
+            let mut bitfield = Bitfield::default();
+            let mut expected = BTreeSet::new();
+            for (here, start, length) in ranges {
+                let end = (start + length).min(END);
+                match here {
+                    true => {
+                        bitfield.set(start, end);
+                        expected.extend(start..end);
+                    }
+                    false => {
+                        bitfield.unset(start, end);
+                        expected.retain(|index| !(start..end).contains(index));
+                    }
+                }
+            }
+            // Runs, so that whole pages are full or empty.
+            let words: Vec<u32> = words.into_iter().flat_map(|word| std::iter::repeat_n(word, runs)).take(250).collect();
+            bitfield.insert_words(32 * start, &words, usize::MAX);
+            for (word, at) in words.iter().zip(start..) {
+                for bit in 0..32 {
+                    match word >> bit & 1 {
+                        0 => expected.remove(&(32 * at + bit)),
+                        _ => expected.insert(32 * at + bit),
+                    };
+                }
+            }
+            prop_assert_eq!(&content(&bitfield), &expected);
+            let first_gap = (0..).find(|index| !expected.contains(index)).expect("a gap");
+            prop_assert_eq!(bitfield.contiguous(), first_gap);
+            for from in (0..END).step_by(777) {
+                prop_assert_eq!(bitfield.find(true, from, END), expected.range(from..).next().copied());
+                let gap = (from..END).find(|index| !expected.contains(index));
+                prop_assert_eq!(bitfield.find(false, from, END), gap);
+            }
+            let used: BTreeSet<u64> = expected.range(first_gap..).map(|index| index / BITS).collect();
+            prop_assert!(bitfield.pages() <= used.len() + 1, "{} pages", bitfield.pages());
+        }
+    }
+
+    #[test]
+    fn pages_that_are_empty_are_not_kept() {
+        let mut bitfield = Bitfield::default();
+        for page in 1..100 {
+            bitfield.set(page * BITS + 7, page * BITS + 9);
+            bitfield.unset(page * BITS, page * BITS + 8);
+            assert_eq!(bitfield.pages(), 1);
+            bitfield.take_dirty();
+            bitfield.unset(page * BITS + 8, page * BITS + 9);
+            assert_eq!(bitfield.pages(), 0);
+            assert_eq!(bitfield.take_dirty(), [(page, None)]);
+        }
     }
 }

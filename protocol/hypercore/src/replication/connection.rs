@@ -147,7 +147,7 @@ struct Channeling {
     channel: Channel,
     id: PeerId,
     proofs: FuturesUnordered<Proving>,
-    /// When to look after what is late.
+    /// When to look after what is late, if this channel does.
     look: Option<Instant>,
     opened: bool,
     /// Those of this turn.
@@ -203,8 +203,7 @@ impl Channeling {
     }
 
     fn look(&mut self) {
-        let next = self.entry.with(|replicator, now| replicator.tick(now));
-        self.look = next.map(|after: Duration| Instant::now() + after);
+        self.look = self.entry.look(self.id).map(|after: Duration| Instant::now() + after);
     }
 
     fn has_requests(&self) -> bool {
@@ -218,7 +217,7 @@ impl Channeling {
             return;
         }
         let mut leaves = leaves(&self.messages).into_iter();
-        let needs_tick = self.entry.with(|replicator, now| {
+        self.entry.with(|replicator, now| {
             for message in self.messages.drain(..) {
                 match message {
                     Message::Data { request, proof } => {
@@ -228,11 +227,7 @@ impl Channeling {
                     message => replicator.on_message(self.id, message, now),
                 }
             }
-            replicator.needs_tick()
         });
-        if self.look.is_none() && needs_tick {
-            self.look();
-        }
     }
 
     fn on_event(&mut self, event: ChannelEvent) -> Option<bool> {
@@ -272,9 +267,6 @@ impl Channeling {
                 });
                 return Some(again && !self.mux.is_closed());
             }
-        }
-        if self.look.is_none() && self.entry.with_quietly(|replicator| replicator.needs_tick()) {
-            self.look();
         }
         None
     }

@@ -40,6 +40,8 @@ struct Link {
 pub(crate) struct State {
     pub(crate) replicator: Replicator,
     links: HashMap<PeerId, Link>,
+    /// The channel that looks after what is late.
+    timer: Option<PeerId>,
     extensions: HashMap<String, mpsc::Sender<ExtensionMessage>>,
 }
 
@@ -63,7 +65,7 @@ impl Entry {
     pub(crate) fn new(core: Hypercore, started: Instant) -> (Arc<Self>, Events, Ticket) {
         let (key, discovery_key) = (core.key(), core.discovery_key());
         let (replicator, events, ticket) = Replicator::follow(core);
-        let state = State { replicator, links: HashMap::new(), extensions: HashMap::new() };
+        let state = State { replicator, links: HashMap::new(), timer: None, extensions: HashMap::new() };
         let entry = Arc::new(Self {
             key,
             discovery_key,
@@ -106,6 +108,28 @@ impl Entry {
         result
     }
 
+    /// Looks after what is late, unless the channel of another peer does: one of them has the timer. When to look again.
+    pub(crate) fn look(&self, id: PeerId) -> Option<Duration> {
+        let mut state = self.state.lock();
+        if state.timer.is_some_and(|timer| timer != id) {
+            return None;
+        }
+        let now = self.now();
+        let State { replicator, links, timer, .. } = &mut *state;
+        for (id, peer) in &mut replicator.peers {
+            if let Some(link) = links.get(id) {
+                peer.received(link.mux.bytes_received(), now);
+            }
+        }
+        let next = replicator.tick(now);
+        *timer = next.map(|_| id);
+        replicator.core.flush();
+        state.flush();
+        drop(state);
+        self.progress.notify_waiters();
+        next
+    }
+
     /// The next request of a peer, and the fork that it is told of.
     pub(crate) fn next_request(&self, id: PeerId) -> Option<((u64, u64, Request), u64)> {
         let replicator = &mut self.state.lock().replicator;
@@ -127,12 +151,16 @@ impl Entry {
         state.links.remove(&id);
         let now = self.now();
         state.replicator.closed(id, now);
-        let asked = !state.replicator.inflight.is_empty();
+        let idle = state.timer.is_none_or(|timer| timer == id);
+        if idle {
+            state.timer = None;
+        }
+        let asked = idle && state.replicator.needs_tick();
         state.flush();
         drop(state);
         self.progress.notify_waiters();
         if asked {
-            // The channel that looked after what is late may have been this one.
+            // Another channel is to look after what is late.
             self.asked.notify_one();
         }
     }

@@ -120,7 +120,7 @@ fn the_search_ends_where_there_is_nothing() {
 }
 
 /// A copy that knows the length of a core of `length` blocks, has those `here`, and a peer with the first `theirs`.
-fn with_shorter(length: u64, here: &[u64], theirs: u64) -> Side {
+pub(super) fn with_shorter(length: u64, here: &[u64], theirs: u64) -> Side {
     let source = Store::memory().create().expect("core");
     source.append((0..length).map(|index| format!("block {index}"))).expect("append");
     let copy = Store::memory().get(&source.key()).expect("core");

@@ -29,12 +29,12 @@
 //!
 //! [`Replication`] holds cores and connections; each core has a channel on each connection to a peer that has it too. A
 //! [`Replicated`] core asks peers for what is missing here. Underneath, a state machine for each core takes messages and time and
-//! says what to send (`replicator`, `schedule`, `reorg`); the tasks around it only carry.
+//! says what to send (`replicator`, `schedule`, `late`, `reorg`); the tasks around it only carry.
 //!
 //! # Hostile peers
 //! Nothing is stored that is not proven against the key of the core. A peer that sends what is not proven may show, within
-//! [`CONFLICT_TIMEOUT`], that the owner of the core signed two histories; if not, it loses its connection, as does one that answers
-//! nothing for [`STALLED`], or asks for too much ([`MAX_PEER_REQUESTS`], [`MAX_INVALID_REQUESTS`]). One that refuses what it could
+//! [`CONFLICT_TIMEOUT`], that the owner of the core signed two histories; if not, it loses its connection, as does one of which
+//! nothing comes for [`STALLED`] while it owes an answer, or that asks for too much ([`MAX_PEER_REQUESTS`], [`MAX_INVALID_REQUESTS`]). One that refuses what it could
 //! know rests before it is asked again, and is not asked any more after [`MAX_REFUSALS`]. What a peer can make us remember
 //! is bounded ([`MAX_REMOTE_PAGES`]); what is not asked for is not looked at.
 
@@ -47,12 +47,14 @@ mod entry;
 #[cfg(test)]
 mod forks;
 mod hub;
+mod late;
 #[cfg(test)]
 mod looking;
 pub mod messages;
 #[cfg(test)]
 mod on_disk;
 mod peer;
+mod queue;
 mod ranges;
 #[cfg(test)]
 mod refusals;
@@ -61,6 +63,8 @@ mod reorg;
 mod replicator;
 mod schedule;
 mod session;
+#[cfg(test)]
+mod stalling;
 mod telling;
 #[cfg(test)]
 mod told;

@@ -61,6 +61,12 @@ pub(crate) struct Peer {
     pub(crate) latency: Duration,
     /// When it last answered, or was first asked after it had answered all.
     pub(crate) heard: Duration,
+    /// Bytes that came over its connection, and when the last did that we know of: a part of a large answer, or of one about another
+    /// core before it.
+    received: u64,
+    pub(crate) moved: Duration,
+    /// It has answered nothing for so long that nobody waits for it; it may be asked still.
+    pub(crate) is_late: bool,
     /// Nothing is asked of it: what it sent was wrong.
     pub(crate) paused: bool,
     /// When it was paused.
@@ -75,6 +81,8 @@ pub(crate) struct Peer {
     pub(crate) rests_until: Option<Duration>,
     /// It may have more of what is wanted than was looked at.
     pub(crate) looking: bool,
+    /// As that, of what someone waits for.
+    pub(crate) looking_for_waiting: bool,
     pub(crate) last_extension: String,
     pub(crate) last_sent_extension: String,
 }
@@ -96,6 +104,9 @@ impl Peer {
             fastest: Duration::MAX,
             latency: Duration::from_millis(50),
             heard: now,
+            received: 0,
+            moved: now,
+            is_late: false,
             paused: false,
             suspected: None,
             requests: VecDeque::new(),
@@ -104,6 +115,7 @@ impl Peer {
             refusals: 0,
             rests_until: None,
             looking: false,
+            looking_for_waiting: false,
             last_extension: String::new(),
             last_sent_extension: String::new(),
         }
@@ -183,7 +195,7 @@ impl Peer {
 
     /// Whether a search for what it has is to go on.
     pub(crate) fn looks_on(&self) -> bool {
-        self.looking && !self.paused
+        (self.looking || self.looking_for_waiting) && !self.paused
     }
 
     /// It sent what it was asked for.
@@ -192,31 +204,15 @@ impl Peer {
         self.rests_until = None;
     }
 
-    /// Takes a bitfield over: it is the truth about its blocks.
+    /// Takes a bitfield over: it is the truth about its blocks. As JavaScript, none that begins within a word.
     pub(crate) fn set_bits(&mut self, start: u64, words: &[u32]) {
         let end = start.saturating_add(32 * words.len() as u64);
-        if end > encoding::MAX_SAFE_INTEGER {
+        if end > encoding::MAX_SAFE_INTEGER || !start.is_multiple_of(32) {
             return;
         }
         self.set_range(start, end - start, false);
-        let mut at = 0;
-        let bit = |at: u64| words[(at / 32) as usize] >> (at % 32) & 1 != 0;
-        while at < end - start {
-            // Whole words without any are skipped.
-            if at % 32 == 0 && words[(at / 32) as usize] == 0 {
-                at += 32;
-                continue;
-            }
-            if !bit(at) {
-                at += 1;
-                continue;
-            }
-            let first = at;
-            while at < end - start && (at % 32 == 0 && words[(at / 32) as usize] == u32::MAX || bit(at)) {
-                at += if at % 32 == 0 && words[(at / 32) as usize] == u32::MAX { 32 } else { 1 };
-            }
-            self.set_range(start + first, at - first, true);
-        }
+        self.bits.insert_words(start, words, MAX_REMOTE_PAGES);
+        self.bits.forget_dirty();
     }
 
     /// The segment of a block that was not asked about yet, if there is one.
@@ -237,6 +233,13 @@ impl Peer {
         self.wanted.clear();
     }
 
+    /// So many bytes came over its connection so far.
+    pub(crate) fn received(&mut self, bytes: u64, now: Duration) {
+        if bytes != self.received {
+            (self.received, self.moved) = (bytes, now);
+        }
+    }
+
     /// How many requests may wait.
     pub(crate) fn window(&self, block_bytes: u64) -> usize {
         let by_bytes = usize::try_from(MAX_INFLIGHT_BYTES / block_bytes.max(1)).unwrap_or(usize::MAX);
@@ -247,6 +250,7 @@ impl Peer {
     pub(crate) fn answered(&mut self, sent: Duration, now: Duration) {
         let took = now.saturating_sub(sent);
         self.heard = now;
+        self.is_late = false;
         self.fastest = self.fastest.min(took);
         self.latency = (self.latency * 7 + took) / 8;
         if took < self.fastest * 2 + Duration::from_millis(50) {
@@ -254,5 +258,46 @@ impl Peer {
         } else {
             self.window = (self.window - self.window / 64).max(MIN_INFLIGHT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Peer {
+        let mut peer = Peer::new(Duration::ZERO);
+        peer.remote.length = 1 << 40;
+        peer
+    }
+
+    #[test]
+    fn a_bitfield_is_the_truth_about_its_blocks() {
+        let mut peer = peer();
+        peer.set_range(0, 40, true);
+        peer.set_bits(32, &[0b101, u32::MAX]);
+        let has: Vec<u64> = (0..200).filter(|&index| peer.has(index)).collect();
+        assert_eq!(has, (0..=32).chain([34]).chain(64..96).collect::<Vec<_>>());
+        peer.set_bits(33, &[0]);
+        assert!(peer.has(34));
+        peer.set_bits(encoding::MAX_SAFE_INTEGER - 31, &[u32::MAX]);
+        peer.set_bits(u64::MAX - 31, &[u32::MAX]);
+    }
+
+    #[test]
+    fn what_a_bitfield_makes_us_remember_is_bounded() {
+        let mut peer = peer();
+        // As large as a message can be.
+        let words = vec![0x5555_5555; 4 << 20];
+        for part in 0..4 {
+            peer.set_bits(part * 32 * words.len() as u64, &words);
+        }
+        assert_eq!(peer.bits.pages(), MAX_REMOTE_PAGES);
+        assert!(peer.has(0) && !peer.has(1) && peer.has(PAGE * MAX_REMOTE_PAGES as u64 - 2));
+        // All of it takes none.
+        let words = vec![u32::MAX; 4 << 20];
+        peer.set_bits(0, &words);
+        assert_eq!(peer.bits.pages(), 0);
+        assert!(peer.has(32 * words.len() as u64 - 1));
     }
 }

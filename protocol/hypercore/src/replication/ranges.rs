@@ -13,13 +13,25 @@ pub(crate) const MAX_LOOK_WORDS: usize = 16_384;
 /// A block that a peer has but cannot be asked for counts as so many words.
 const REFUSED_WORDS: usize = 64;
 
-/// How far a range was searched for what a peer has.
+/// How far a range, or what waits, was searched for what a peer has.
 #[derive(Debug, Default, Clone, Copy)]
-struct Looked {
+pub(crate) struct Looked {
     /// What is before was asked for, or the peer does not have it.
-    from: u64,
+    pub(crate) from: u64,
     /// But for blocks that it has, and that could not be asked of it then.
-    refused: bool,
+    pub(crate) refused: bool,
+}
+
+impl Looked {
+    /// All was searched. Those that were refused may be asked for when something changed.
+    pub(crate) fn end(&mut self, end: u64) {
+        *self = Self { from: if self.refused { 0 } else { end }, refused: false };
+    }
+
+    /// What is from `from` on may be asked for again, and all that was refused.
+    pub(crate) fn look_again(&mut self, from: u64) {
+        *self = Self { from: if self.refused { 0 } else { self.from.min(from) }, refused: false };
+    }
 }
 
 #[derive(Debug)]
@@ -82,8 +94,7 @@ impl Search<'_> {
             }
             index = (word + 1) * 64;
         }
-        // Those that were refused may be asked for when something changed.
-        *looked = Looked { from: if looked.refused { 0 } else { end }, refused: false };
+        looked.end(end);
         None
     }
 
@@ -123,8 +134,7 @@ impl Range {
     /// Something from the block `from` on may be asked for again: of a peer, or of all.
     pub(crate) fn look_again(&mut self, peer: Option<PeerId>, from: u64) {
         for (_, looked) in self.looked.iter_mut().filter(|(id, _)| peer.is_none_or(|peer| peer == **id)) {
-            looked.from = if looked.refused { 0 } else { looked.from.min(from) };
-            looked.refused = false;
+            looked.look_again(from);
         }
     }
 

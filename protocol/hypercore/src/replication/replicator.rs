@@ -14,7 +14,8 @@ use crate::proof::{Proof, Request};
 use crate::sync::Ticket;
 use crate::{Error, Fault, Hypercore, Node, Verified};
 
-/// A peer that answers nothing for so long, while something is asked of it, loses the connection.
+/// A peer of which no byte comes for so long, while something is asked of it, loses the connection. Nobody waits for one that has
+/// answered nothing for so long, whatever comes of it.
 pub const STALLED: Duration = Duration::from_secs(20);
 
 /// A peer that sent something wrong has so long to prove that the owner of the core signed two histories.
@@ -150,10 +151,16 @@ impl Replicator {
             let Sync { fork: theirs, length: remote, can_upgrade, .. } = peer.remote;
             // Nothing is asked of a history without blocks, and who rests is not asked now.
             let reorg = theirs > fork && remote > 0 && peer.rests_until.is_none();
-            !peer.paused && (reorg || theirs == fork && remote > length && (can_upgrade || peer.acked != length))
+            !peer.paused
+                && !peer.is_late
+                && (reorg || theirs == fork && remote > length && (can_upgrade || peer.acked != length))
         };
-        let reorg = self.reorg.as_ref().is_some_and(|reorg| reorg.inflight.is_some());
-        self.upgrade.is_some() || reorg || self.peers.values().any(newer)
+        let comes = |request: Option<u64>| {
+            let owes = request.and_then(|request| self.peers.get(&self.inflight.get(&request)?.peer));
+            owes.is_some_and(|peer| !peer.is_late)
+        };
+        let reorg = self.reorg.as_ref().and_then(|reorg| reorg.inflight);
+        comes(self.upgrade) || comes(reorg) || self.peers.values().any(newer)
     }
 
     /// The peer proved that it knows the core's key.
@@ -380,8 +387,13 @@ impl Replicator {
         if other_fork {
             peer.ask_anew();
         }
-        // In the same history, it may prove now what it could not.
-        self.wants.look_again(Some(id), if other_fork { 0 } else { u64::MAX });
+        // In the same history, it may prove now what it could not, or reach further.
+        let from = match (other_fork, length_changed) {
+            (true, _) => 0,
+            (false, true) => sync.length.min(peer.remote.length),
+            (false, false) => u64::MAX,
+        };
+        self.wants.look_again(Some(id), from);
         peer.remote = sync;
         peer.synced = true;
         peer.acked = if same_fork { sync.remote_length } else { 0 };

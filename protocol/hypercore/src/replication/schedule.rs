@@ -1,36 +1,24 @@
 //! Who is asked for what, and when.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::messages::Message;
 use super::peer::{Peer, PeerId, SEGMENT};
-use super::replicator::{CONFLICT_TIMEOUT, Inflight, Offence, Output, Replicator, STALLED};
+use super::queue::Can;
+use super::replicator::Replicator;
 use crate::Hypercore;
 use crate::flat_tree::{Iter, depth};
 use crate::merkle::Seek;
 use crate::proof::{NodeRequest, Request, SeekRequest, UpgradeRequest};
 
 /// As JavaScript: a block that someone waits for.
-const PRIORITY_WAITED_FOR: u64 = 1;
-
-/// A block is asked of another peer too when its answer takes so much longer than usual.
-const SLOW: u32 = 4;
-
-/// But not before this.
-const SLOW_MIN: Duration = Duration::from_millis(250);
-
-/// Nor later than this.
-const SLOW_MAX: Duration = Duration::from_secs(3);
+pub(crate) const PRIORITY_WAITED_FOR: u64 = 1;
 
 /// So many blocks that a peer has are tried for one that it can prove.
 const MAX_TRIES: usize = 64;
 
-/// So many peers are asked for one block at most.
-const MAX_ASKED: u32 = 3;
-
 impl Replicator {
-    fn average_block(&self) -> u64 {
+    pub(crate) fn average_block(&self) -> u64 {
         let (_, length, bytes) = self.core.signed_size();
         bytes / length.max(1)
     }
@@ -69,7 +57,7 @@ impl Replicator {
         self.core.verifier().is_none()
     }
 
-    fn ask_manifest(&mut self, id: PeerId, now: Duration) -> bool {
+    pub(crate) fn ask_manifest(&mut self, id: PeerId, now: Duration) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
         let wanted = peer.remote.length == 0 && peer.remote.has_manifest;
         if !wanted || self.manifest.is_some() || !self.needs_manifest() {
@@ -110,42 +98,41 @@ impl Replicator {
         Some(number)
     }
 
-    fn ask_upgrade(&mut self, id: PeerId, now: Duration) -> bool {
+    pub(crate) fn ask_upgrade(&mut self, id: PeerId, now: Duration) -> bool {
         let request = self.peers.get(&id).and_then(|peer| self.request(peer, true, 0));
         request.is_some_and(|request| self.ask_with_upgrade(id, request, 0, now).is_some())
     }
 
     fn ask_seek(&mut self, id: PeerId, now: Duration) -> bool {
-        for at in 0..self.wants.seeks.len() {
-            let Some(peer) = self.peers.get(&id) else { return false };
-            let want = &self.wants.seeks[at];
-            let bytes = want.bytes;
-            if want.inflight.is_some() || peer.remote.fork != self.core.fork() || !peer.is_rested(now) {
-                continue;
-            }
-            let Ok(Seek::Between { start, end }) = self.core.seek(bytes) else { continue };
-            let seek = Some(SeekRequest { bytes, padding: self.core.padding() });
-            let request = if start >= self.core.length() {
-                self.request(peer, true, 0).map(|request| Request { seek, ..request })
-            } else {
-                let index = self.seekable(peer, start, end);
-                if index.is_none() {
-                    self.want(id, start);
-                }
-                let Some(peer) = self.peers.get(&id) else { return false };
-                index.and_then(|index| {
-                    let nodes = u64::from(depth((start + end).saturating_sub(1)));
-                    let hash = Some(NodeRequest { index: 2 * index, nodes });
-                    self.request(peer, false, index + 1).map(|request| Request { hash, seek, ..request })
-                })
-            };
-            if let Some(request) = request {
-                let number = self.ask_with_upgrade(id, request, 0, now);
-                self.wants.seeks[at].inflight = number;
-                return true;
-            }
+        (0..self.wants.seeks.len()).any(|at| self.wants.seeks[at].inflight.is_none() && self.ask_seek_at(id, at, now))
+    }
+
+    /// Asks a peer for one of the seeks, whoever was asked for it before.
+    pub(crate) fn ask_seek_at(&mut self, id: PeerId, at: usize, now: Duration) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return false };
+        let bytes = self.wants.seeks[at].bytes;
+        if peer.paused || peer.remote.fork != self.core.fork() || !peer.is_rested(now) {
+            return false;
         }
-        false
+        let Ok(Seek::Between { start, end }) = self.core.seek(bytes) else { return false };
+        let seek = Some(SeekRequest { bytes, padding: self.core.padding() });
+        let request = if start >= self.core.length() {
+            self.request(peer, true, 0).map(|request| Request { seek, ..request })
+        } else {
+            let index = self.seekable(peer, start, end);
+            if index.is_none() {
+                self.want(id, start);
+            }
+            let Some(peer) = self.peers.get(&id) else { return false };
+            index.and_then(|index| {
+                let nodes = u64::from(depth((start + end).saturating_sub(1)));
+                let hash = Some(NodeRequest { index: 2 * index, nodes });
+                self.request(peer, false, index + 1).map(|request| Request { hash, seek, ..request })
+            })
+        };
+        let Some(request) = request else { return false };
+        self.wants.seeks[at].inflight = self.ask_with_upgrade(id, request, 0, now);
+        true
     }
 
     /// One of these blocks that a peer has and can prove to us. Only some are tried: a peer says what it has.
@@ -165,13 +152,19 @@ impl Replicator {
         let mut not_told = Vec::new();
         let Some(peer) = self.peers.get(&id) else { return false };
         let (core, can_upgrade) = (&self.core, self.can_ask_upgrade(peer));
-        let usable = |index| peer.has(index) && can_ask(core, peer, index, can_upgrade);
-        let not_there = |index| {
+        let (index, more) = self.wants.next_queued(id, |index| {
             if !peer.has(index) {
                 not_told.push(index);
+                Can::Not
+            } else if can_ask(core, peer, index, can_upgrade) {
+                Can::Give
+            } else {
+                Can::GiveLater
             }
-        };
-        let index = self.wants.next_queued(usable, not_there);
+        });
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.looking_for_waiting = more;
+        }
         for index in not_told {
             self.want(id, index);
         }
@@ -200,7 +193,7 @@ impl Replicator {
         look.found.is_some_and(|index| self.ask_block(id, index, 0, now))
     }
 
-    fn ask_block(&mut self, id: PeerId, index: u64, priority: u64, now: Duration) -> bool {
+    pub(crate) fn ask_block(&mut self, id: PeerId, index: u64, priority: u64, now: Duration) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
         let length = self.core.length();
         if !can_ask(&self.core, peer, index, self.can_ask_upgrade(peer)) {
@@ -228,145 +221,6 @@ impl Replicator {
             self.cancel(id);
         }
         self.update_all(now);
-    }
-
-    /// Looks after what takes long. When to look again, if something is under way.
-    pub(crate) fn tick(&mut self, now: Duration) -> Option<Duration> {
-        for (&id, peer) in &self.peers {
-            let stalled = peer.inflight > 0 && now >= peer.heard + STALLED;
-            if stalled {
-                self.outputs.push(Output::Drop(id, Offence::Stalled));
-            }
-            if peer.suspected.is_some_and(|since| now >= since + CONFLICT_TIMEOUT) {
-                self.outputs.push(Output::Drop(id, Offence::InvalidProof("it could not prove what it sent".into())));
-            }
-        }
-        self.ask_rested(now);
-        self.look_on(now);
-        if self.peers.len() > 1 {
-            self.manifest_from_another(now);
-            self.upgrade_from_another(now);
-            self.reorg_from_another(now);
-            self.ask_others(now);
-        }
-        // Where answers are to come, the search goes on with them.
-        let looks_on = |peer: &Peer| peer.looks_on() && peer.inflight == 0;
-        let after = if self.peers.values().any(looks_on) { Duration::ZERO } else { SLOW_MIN };
-        self.needs_tick().then_some(after)
-    }
-
-    /// Whether there is something to look after.
-    pub(crate) fn needs_tick(&self) -> bool {
-        let late = |peer: &Peer| peer.suspected.is_some() || peer.rests_until.is_some() || peer.looks_on();
-        !self.inflight.is_empty() || self.peers.values().any(late)
-    }
-
-    /// Searches that were cut short go on.
-    fn look_on(&mut self, now: Duration) {
-        let ids: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| peer.looks_on()).map(|(&id, _)| id).collect();
-        for id in ids {
-            self.update(id, now);
-        }
-    }
-
-    /// Peers that refused something are asked again.
-    fn ask_rested(&mut self, now: Duration) {
-        let mut rested = Vec::new();
-        for (&id, peer) in &mut self.peers {
-            if peer.rests_until.is_some_and(|until| now >= until) {
-                peer.rests_until = None;
-                rested.push(id);
-            }
-        }
-        for id in rested {
-            self.update_fork(id, now);
-            self.update(id, now);
-        }
-    }
-
-    /// What one peer owes for long, if it may be asked of another.
-    fn is_late(&self, number: Option<u64>, now: Duration) -> Option<(u64, PeerId)> {
-        let number = number?;
-        let asked = self.inflight.get(&number)?;
-        (now.saturating_sub(asked.sent) >= SLOW_MAX).then_some((number, asked.peer))
-    }
-
-    /// Asks another peer for the manifest that one owes for long.
-    fn manifest_from_another(&mut self, now: Duration) {
-        let Some((number, owes)) = self.is_late(self.manifest, now) else { return };
-        let able = |peer: &Peer| !peer.paused && peer.remote.length == 0 && peer.remote.has_manifest;
-        let other = self.peers.iter().find(|(id, peer)| **id != owes && able(peer)).map(|(&id, _)| id);
-        if let Some(other) = other {
-            self.cancel(number);
-            self.ask_manifest(other, now);
-        }
-    }
-
-    /// Asks another peer for the upgrade that one owes for long.
-    fn upgrade_from_another(&mut self, now: Duration) {
-        let Some((number, owes)) = self.is_late(self.upgrade, now) else { return };
-        let (length, fork) = (self.core.length(), self.core.fork());
-        let able = |peer: &Peer| {
-            let remote = &peer.remote;
-            let longer = remote.fork == fork && remote.length > length && remote.can_upgrade;
-            !peer.paused && longer && peer.acked == length
-        };
-        let other = self.peers.iter().find(|(id, peer)| **id != owes && able(peer)).map(|(&id, _)| id);
-        if let Some(other) = other {
-            self.cancel(number);
-            self.ask_upgrade(other, now);
-        }
-    }
-
-    /// Asks another peer for what one owes for long about a newer history.
-    fn reorg_from_another(&mut self, now: Duration) {
-        let Some(reorg) = &self.reorg else { return };
-        let Some((number, owes)) = self.is_late(reorg.inflight, now) else { return };
-        let (fork, found) = (reorg.fork, reorg.found.is_some());
-        // A claim that is not proven yields to any; what is proven is of use to those who have it.
-        let able = |peer: &Peer| {
-            let remote = &peer.remote;
-            let newer = if found { remote.fork == fork } else { remote.fork > self.core.fork() };
-            !peer.paused && newer && remote.length > 0
-        };
-        let other = self.peers.iter().find(|(id, peer)| **id != owes && able(peer)).map(|(&id, _)| id);
-        if let Some(other) = other {
-            self.cancel(number);
-            if found {
-                self.ask_reorg(other, now);
-            } else {
-                self.update_fork(other, now);
-            }
-        }
-    }
-
-    /// Asks faster peers for the blocks that slow ones owe.
-    fn ask_others(&mut self, now: Duration) {
-        let mut slow = Vec::new();
-        for asked in self.inflight.values() {
-            let Some(block) = asked.request.block else { continue };
-            let age = now.saturating_sub(asked.sent);
-            if age < SLOW_MIN || self.wants.times_asked(block.index) >= MAX_ASKED {
-                continue;
-            }
-            slow.push((asked.sent, block.index, asked.peer, age));
-        }
-        slow.sort_unstable();
-        let block_bytes = self.average_block();
-        let owed = |asked: &Inflight| Some((asked.peer, asked.request.block?.index));
-        let mut owed: HashSet<(PeerId, u64)> = self.inflight.values().filter_map(owed).collect();
-        for (_, index, owes, age) in slow {
-            let other = self.peers.iter().find(|(id, peer)| {
-                let late = age >= (peer.latency * SLOW).clamp(SLOW_MIN, SLOW_MAX);
-                let free = !peer.paused && peer.inflight < peer.window(block_bytes);
-                **id != owes && late && free && peer.has(index) && !owed.contains(&(**id, index))
-            });
-            if let Some((&id, _)) = other
-                && self.ask_block(id, index, PRIORITY_WAITED_FOR, now)
-            {
-                owed.insert((id, index));
-            }
-        }
     }
 }
 

@@ -1,17 +1,15 @@
 //! What this side waits for.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::peer::{Peer, PeerId};
+use super::queue::{Can, Queue};
 use super::ranges::{MAX_LOOK_WORDS, Range, Search};
 use crate::merkle::Seek;
 use crate::{Error, Hypercore};
-
-/// So many of the blocks that wait are looked at for one that a peer has.
-const MAX_LOOK: usize = 1024;
 
 /// Which blocks to download.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +24,8 @@ pub struct DownloadRange {
 #[derive(Debug, Default)]
 struct Block {
     waiters: Vec<oneshot::Sender<Result<Bytes, Error>>>,
-    queued: bool,
+    /// Its place in the queue, if it is in it.
+    queued: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -50,7 +49,7 @@ pub(crate) struct Look {
 #[derive(Debug, Default)]
 pub(crate) struct Wants {
     blocks: BTreeMap<u64, Block>,
-    queue: VecDeque<u64>,
+    queue: Queue,
     ranges: Vec<Range>,
     next_range: u64,
     pub(crate) seeks: Vec<SeekWant>,
@@ -71,8 +70,8 @@ impl Wants {
             return;
         }
         *self.asked.entry(index / 64).or_default() |= 1 << (index % 64);
-        if let Some(block) = self.blocks.get_mut(&index) {
-            block.queued = false;
+        if let Some(place) = self.blocks.get_mut(&index).and_then(|block| block.queued.take()) {
+            self.queue.remove(place);
         }
     }
 
@@ -92,19 +91,16 @@ impl Wants {
             }
         }
         self.requeue(index);
-        self.look_again(None, index);
-    }
-
-    pub(crate) fn times_asked(&self, index: u64) -> u32 {
-        self.again.get(&index).copied().unwrap_or_else(|| u32::from(self.is_asked(index)))
+        for range in &mut self.ranges {
+            range.look_again(None, index);
+        }
     }
 
     fn requeue(&mut self, index: u64) {
         if let Some(block) = self.blocks.get_mut(&index)
-            && !block.queued
+            && block.queued.is_none()
         {
-            block.queued = true;
-            self.queue.push_back(index);
+            block.queued = Some(self.queue.push(index));
         }
     }
 
@@ -120,6 +116,9 @@ impl Wants {
     /// The block is here.
     pub(crate) fn resolve(&mut self, index: u64, block: impl FnOnce() -> Result<Option<Bytes>, Error>) {
         let Some(want) = self.blocks.remove(&index) else { return };
+        if let Some(place) = want.queued {
+            self.queue.remove(place);
+        }
         let block = match block() {
             Ok(Some(block)) => Ok(block),
             Ok(None) => Err(Error::NotFound),
@@ -146,6 +145,9 @@ impl Wants {
             block.waiters.retain(|waiter| !waiter.is_closed());
             if block.waiters.is_empty() {
                 gone.push(index);
+                if let Some(place) = block.queued {
+                    self.queue.remove(place);
+                }
             }
             !block.waiters.is_empty()
         });
@@ -187,6 +189,7 @@ impl Wants {
 
     /// After the history changed: blocks that were here may be gone.
     pub(crate) fn restart(&mut self, length: u64) {
+        self.queue.look_again(None, true);
         for range in &mut self.ranges {
             range.start = range.start.min(length);
             range.look_again(None, length);
@@ -198,26 +201,13 @@ impl Wants {
         }
     }
 
-    /// The next block of those waited for that `peer` has; `not_told` are some of which it has not said.
-    pub(crate) fn next_queued(&mut self, usable: impl Fn(u64) -> bool, mut not_told: impl FnMut(u64)) -> Option<u64> {
-        let mut at = 0;
-        while at < self.queue.len().min(MAX_LOOK) {
-            let index = self.queue[at];
-            let waits = self.blocks.get(&index).is_some_and(|block| block.queued);
-            if !waits {
-                self.queue.swap_remove_front(at);
-            } else if usable(index) {
-                self.queue.swap_remove_front(at);
-                if let Some(block) = self.blocks.get_mut(&index) {
-                    block.queued = false;
-                }
-                return Some(index);
-            } else {
-                not_told(index);
-                at += 1;
-            }
+    /// The next block of those waited for that a peer `can` give, and whether there may be more that was not looked at.
+    pub(crate) fn next_queued(&mut self, peer: PeerId, can: impl FnMut(u64) -> Can) -> (Option<u64>, bool) {
+        let (found, more) = self.queue.next(peer, can);
+        if let Some(block) = found.and_then(|index| self.blocks.get_mut(&index)) {
+            block.queued = None;
         }
-        None
+        (found, more)
     }
 
     /// A block that could not be asked for after all.
@@ -242,6 +232,7 @@ impl Wants {
 
     /// What was asked for, or could not be, from the block `from` on may be asked for again: of a peer, or of all.
     pub(crate) fn look_again(&mut self, peer: Option<PeerId>, from: u64) {
+        self.queue.look_again(peer, from < u64::MAX);
         for range in &mut self.ranges {
             range.look_again(peer, from);
         }
@@ -249,6 +240,7 @@ impl Wants {
 
     /// The peer is gone.
     pub(crate) fn forget(&mut self, peer: PeerId) {
+        self.queue.forget(peer);
         for range in &mut self.ranges {
             range.forget(peer);
         }
