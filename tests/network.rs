@@ -1,7 +1,7 @@
 //! Whole peers on a private network: what a client of one bridge sends, a client of another gets.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use encoding::json::{Value, parse};
@@ -226,6 +226,66 @@ async fn an_expense_reaches_the_other_peer_and_its_terminal_shows_it() {
     let lines = r#"["[expense:0000intercom] entries=1 total=30.00","- balances:","  alice: +20.00","  bob: -10.00","  carol: -10.00","- settlements:","  bob -> alice: 10.00","  carol -> alice: 10.00"]"#;
     assert_eq!(shown.get("output").map(Value::to_string).as_deref(), Some(lines));
     bob.leave().await;
+    alice.leave().await;
+    testnet.destroy().await;
+}
+
+/// A peer without a bridge, and what it prints.
+struct Listener {
+    network: SwarmNetwork,
+    peer: Peer,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listener {
+    async fn join(testnet: &Testnet, quiet: bool) -> Listener {
+        let identity = Identity::generate();
+        let options = NetworkOptions::new(identity.key_pair().clone(), vec![testnet.bootstrap.into()]);
+        let options = NetworkOptions { host: Ipv4Addr::LOCALHOST.into(), port: 0, ..options };
+        let network = SwarmNetwork::new(options).await.expect("a free port");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let printed = lines.clone();
+        let console = Console::new(move |line| printed.lock().expect("no panic").push(line.to_owned()));
+        let options = PeerOptions {
+            identity,
+            subnet: None,
+            sidechannel: SidechannelOptions { console, ..SidechannelOptions::default() },
+            bridge: None,
+            commands: false,
+            quiet,
+            expenses: None,
+            verified_rooms: Default::default(),
+        };
+        let peer = Peer::start(options, Arc::new(network.clone())).await.expect("no port is asked for");
+        tokio::time::timeout(PATIENCE, peer.ready()).await.expect("the network is there");
+        Listener { network, peer, lines }
+    }
+
+    /// Whether it printed this, once an expense that came later is in its ledger.
+    async fn printed(&self, text: &str) -> bool {
+        let mut changes = self.peer.expenses().changes();
+        while self.peer.expenses().list(&"0000intercom".into()).is_empty() {
+            tokio::time::timeout(PATIENCE, changes.recv()).await.expect("a change").expect("the ledger is there");
+        }
+        self.lines.lock().expect("no panic").iter().any(|line| line.contains(text))
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_peer_prints_no_messages_and_passes_them_on() {
+    let testnet = Testnet::new(3).await.expect("loopback");
+    let mut alice = Player::join(&testnet, SidechannelOptions::default()).await;
+    let listeners = [Listener::join(&testnet, true).await, Listener::join(&testnet, false).await];
+    alice.connected(2).await;
+    alice.ask(r#"{"id":2,"type":"send","channel":"0000intercom","message":"hello"}"#).await;
+    alice.ask(r#"{"id":3,"type":"expense_add","payer":"Alice","amount":"30","split":"alice,bob"}"#).await;
+    let [quiet, loud] = &listeners;
+    assert!(!quiet.printed("hello").await && loud.printed("hello").await);
+    assert!(quiet.peer.sidechannel().tally().relayed >= 1);
+    for listener in listeners {
+        listener.peer.close().await;
+        listener.network.destroy().await;
+    }
     alice.leave().await;
     testnet.destroy().await;
 }

@@ -141,10 +141,11 @@ test('on a telephone nothing is cut off, and everything is big enough to touch',
   // What is said covers neither the name nor the state of the connection, nor the rooms, nor the line to write in.
   const covered = () => page.evaluate(() => {
     const toast = document.querySelector('#toast').getBoundingClientRect()
-    const parts = ['header.bar', 'nav.rooms', 'header.title', '.views', '#compose'].map((name) => [name, document.querySelector(name).getBoundingClientRect()])
+    const parts = ['header.bar', 'nav.rooms', 'header.title', '.views', '#compose', '.tools'].map((name) => [name, document.querySelector(name).getBoundingClientRect()])
     return parts.filter(([, part]) => part.height && part.top < toast.bottom && toast.top < part.bottom).map(([name]) => name)
   })
   await page.locator('#toast').waitFor()
+  await page.locator('#ledger').evaluate((ledger) => { ledger.scrollTop = ledger.scrollHeight })
   assert.deepStrictEqual(await covered(), [])
   await page.getByRole('button', { name: /^Chat/ }).click()
   await page.getByRole('button', { name: /^Theme/ }).click()

@@ -2,6 +2,7 @@
 // The tutorial of the original, end to end: two peers, two pages.
 
 const assert = require('assert')
+const fs = require('fs')
 const { test, before, after } = require('node:test')
 const { Stage, TOKEN } = require('../lib/stage')
 const { connect, join, say, addExpense, ask, owed } = require('../lib/steps')
@@ -61,6 +62,9 @@ for (const [first, second] of pairs) {
     await data.getByText('- bob -> alice: 10.00').waitFor()
     await left.getByRole('button', { name: 'CSV' }).click()
     await data.getByText('bob,alice,10.00').waitFor()
+    const [saved] = await Promise.all([left.waitForEvent('download'), left.getByRole('button', { name: 'Save', exact: true }).click()])
+    assert.strictEqual(saved.suggestedFilename(), room + '-expenses.csv')
+    assert.strictEqual(fs.readFileSync(await saved.path(), 'utf8'), await data.textContent())
     await left.getByRole('dialog').getByRole('button', { name: 'Close' }).click()
     await ask(right, 'export csv')
     await right.getByRole('log', { name: 'Answers' }).getByText('bob,alice,10.00').waitFor()
