@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::SinkExt;
 use intercom::bridge::BridgeOptions;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::setup::{Client, Echo, error, options, setup, setup_with};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn the_greeting_is_the_originals() {
@@ -232,7 +235,9 @@ async fn a_terminal_command_that_waits_holds_up_its_client_only() {
     waiting.tell(r#"{"id":2,"type":"cli","command":"/help"}"#).await;
     // Whatever is no terminal command is answered meanwhile: both of those have begun.
     assert!(waiting.ask(r#"{"id":3,"type":"ping"}"#).await.starts_with(r#"{"id":3,"type":"pong""#));
-    assert!(other.ask(r#"{"id":4,"type":"cli","command":"/help"}"#).await.starts_with(&of(4)));
+    // Only so that a test that hangs says where.
+    let answer = tokio::time::timeout(PATIENCE, other.ask(r#"{"id":4,"type":"cli","command":"/help"}"#)).await;
+    assert!(answer.expect("it is not held up").starts_with(&of(4)));
     held.notify_one();
     assert!(waiting.next().await.starts_with(&of(1)));
     assert!(waiting.next().await.starts_with(&of(2)));

@@ -1,12 +1,17 @@
 //! The program as a process of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::common::give_sample_key;
+
+/// Only so that a test whose program does not end says so.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with stores below it.
 pub(crate) struct Place(TempDir);
@@ -28,8 +33,23 @@ impl Place {
         command
     }
 
+    /// What it prints until it ends.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        self.program(args).output().expect("the program starts")
+        let mut child = self.program(args).spawn().expect("the program starts");
+        let out = read_all(child.stdout.take().expect("is piped"));
+        let err = read_all(child.stderr.take().expect("is piped"));
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if begun.elapsed() > PATIENCE {
+                child.kill().expect("runs");
+                panic!("{args:?} does not end: {}", String::from_utf8_lossy(&err.join().expect("no panic")));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        Output { status, stdout: out.join().expect("no panic"), stderr: err.join().expect("no panic") }
     }
 
     /// A store with the sample key, unlocked, so that no test waits for a key to be stretched.
@@ -37,6 +57,15 @@ impl Place {
         give_sample_key(&self.path().join("stores").join(store));
         self
     }
+}
+
+/// Reads to the end, on a thread of its own.
+fn read_all(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("is readable");
+        bytes
+    })
 }
 
 /// A running peer, which is killed when the test ends before it does.
