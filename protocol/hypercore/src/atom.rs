@@ -160,6 +160,7 @@ impl Atom {
         let link = AtomLink { atom: Arc::downgrade(&self.inner), parent: parent.clone(), state: Mutex::new(state) };
         line.atom = Some(link);
         let line = Arc::new(line);
+        parent.add_atom(&line);
         pending.lines.push((core.clone(), line.clone()));
         Ok(line)
     }
@@ -224,7 +225,11 @@ impl AtomLink {
             // What happened to it otherwise is to be seen here too.
             let (head, base) = (self.parent.head.read().clone(), *self.parent.base.read());
             *line.base.write() = base;
-            *line.head.write() = head;
+            let was = std::mem::replace(&mut *line.head.write(), head);
+            let now = line.head.read();
+            if (was.length, was.fork) != (now.length, now.fork) {
+                line.listeners.emit(Event::Changed);
+            }
         }
         *state = LinkState::new(line.head.read().clone(), *line.base.read());
     }

@@ -1,6 +1,6 @@
 //! Whether what is in a store is what was written: every hash and every signature.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::core::Core;
 use crate::flat_tree::{children, left_span, right_span};
@@ -54,15 +54,19 @@ impl Store {
     /// Verifies every hash and every signature in the store. `progress` is called for each core before it is looked at.
     ///
     /// # Errors
-    /// When reading fails. What is read but wrong is in the report.
+    /// When not even the list of cores can be read. What is wrong, or cannot be read, is in the report.
     pub fn check(&self, mut progress: impl FnMut(&Hash)) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
         for discovery_key in self.discovery_keys()? {
             progress(&discovery_key);
             report.cores += 1;
             match self.load_for_check(&discovery_key) {
-                Ok(core) => Checker { core, report: &mut report }.check()?,
-                Err(Error::Corrupt(text)) => report.problem(&discovery_key, text),
+                Ok(core) => {
+                    let mut checker = Checker { core, report: &mut report };
+                    let checked = checker.check();
+                    checker.readable("the core", checked)?;
+                }
+                Err(error @ (Error::Corrupt(_) | Error::Io(_))) => report.problem(&discovery_key, error.to_string()),
                 Err(error) => return Err(error),
             }
         }
@@ -71,11 +75,9 @@ impl Store {
 
     fn load_for_check(&self, discovery_key: &Hash) -> Result<Arc<Core>, Error> {
         let inner = self.inner();
-        let open = inner.cores.lock().get(discovery_key).and_then(Weak::upgrade);
-        match open {
-            Some(core) => Ok(core),
-            None => Core::load(inner, discovery_key)?.map(Arc::new).ok_or(Error::NotFound),
-        }
+        // One object for a core: what others do to it meanwhile is seen here.
+        let _writer = inner.writer.lock();
+        inner.open_locked(discovery_key)?.ok_or(Error::NotFound)
     }
 }
 
@@ -89,30 +91,53 @@ impl Checker<'_> {
         self.report.problem(&self.core.discovery_key, text);
     }
 
+    /// What was read. Where that failed there is a problem, and the check goes on.
+    fn readable<T>(&mut self, what: &str, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match read {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Corrupt(text)) => {
+                self.problem(format!("{what} is damaged: {text}"));
+                Ok(None)
+            }
+            Err(Error::Io(error)) => {
+                self.problem(format!("{what} cannot be read: {error}"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn check(&mut self) -> Result<(), Error> {
         if crypto::discovery_key(&self.core.key) != self.core.discovery_key {
             self.problem("the key is not that of the discovery key".into());
         }
         let line = self.core.line.clone();
-        self.check_tree(&line, 0)?;
+        let checked = self.check_tree(&line, 0);
+        self.readable("the tree", checked)?;
         self.check_signature();
         self.check_blocks(&line)?;
         let (from, to) = keys::prefixed(keys::draft(line.pointer, ""));
-        for (key, value) in line.read_range(&from, &to)? {
+        for key in line.keys(&from, &to)? {
             let name = String::from_utf8_lossy(&key[from.len()..]).into_owned();
             let place = Place { core: self.core.clone(), line: line.clone() };
+            let draft = {
+                // It may be replaced or deleted at any other time.
+                let _writer = line.store.writer.lock();
+                line.read(&key).and_then(|value| value.map(|value| place.open_draft(&name, &value)).transpose())
+            };
+            let what = format!("the draft {name}");
+            let Some(draft) = self.readable(&what, draft)? else {
+                self.report.drafts += 1;
+                continue;
+            };
+            let Some(draft) = draft else { continue };
             self.report.drafts += 1;
-            match place.open_draft(&name, &value) {
-                Ok(draft) => {
-                    let base = draft.base_length();
-                    if base > line.head.read().length {
-                        self.problem(format!("the draft {name} shares more blocks than there are"));
-                    }
-                    self.check_tree(&draft, base)?;
-                }
-                Err(Error::Corrupt(text)) => self.problem(text),
-                Err(error) => return Err(error),
+            let base = draft.base_length();
+            if base > line.head.read().length {
+                self.problem(format!("the draft {name} shares more blocks than there are"));
             }
+            let checked = self.check_tree(&draft, base);
+            self.readable(&what, checked)?;
         }
         Ok(())
     }
@@ -154,13 +179,8 @@ impl Checker<'_> {
     }
 
     fn node(&mut self, line: &Line, index: u64) -> Result<Option<Node>, Error> {
-        match line.node(index) {
-            Err(Error::Corrupt(text)) => {
-                self.problem(format!("damaged: {text}"));
-                Ok(None)
-            }
-            node => node,
-        }
+        let node = line.node(index);
+        Ok(self.readable(&format!("tree node {index}"), node)?.flatten())
     }
 
     fn check_block(&mut self, line: &Line, node: &Node, shared: u64) -> Result<(), Error> {
@@ -169,7 +189,9 @@ impl Checker<'_> {
             return Ok(());
         }
         let expected = line.is_signed() && self.core.bitfield.read().get(index);
-        match line.block(index)? {
+        let block = line.block(index);
+        let Some(block) = self.readable(&format!("block {index}"), block)? else { return Ok(()) };
+        match block {
             Some(block) => {
                 self.report.blocks += 1;
                 self.report.bytes += block.len() as u64;

@@ -42,6 +42,8 @@ pub(crate) struct Core {
     /// Those that others of the same name replaced, but that somebody still reads.
     pub(crate) replaced: Mutex<Vec<Weak<Line>>>,
     pub(crate) cuts: Cuts,
+    /// Held by the one exclusive session.
+    pub(crate) exclusive: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Core {
@@ -96,6 +98,7 @@ impl Core {
             drafts: Mutex::default(),
             replaced: Mutex::default(),
             cuts: Cuts::default(),
+            exclusive: Arc::default(),
         })
     }
 
@@ -131,6 +134,7 @@ impl Core {
             drafts: Mutex::default(),
             replaced: Mutex::default(),
             cuts: Cuts::default(),
+            exclusive: Arc::default(),
         }))
     }
 

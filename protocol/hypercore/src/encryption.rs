@@ -1,11 +1,65 @@
 use salsa20::XSalsa20;
 use salsa20::cipher::{KeyIvInit, StreamCipher};
 
-use crate::Hash;
-use crate::manifest::constant;
+use std::sync::Arc;
 
-/// How many bytes encryption adds to a block.
+use crate::manifest::constant;
+use crate::{Error, Hash};
+
+/// How many bytes [`BlockEncryption`] adds to a block.
 pub const PADDING: usize = 8;
+
+/// How the blocks of a core become what is stored, hashed and sent: [`BlockEncryption`], or another rule, such as Autobase's, whose
+/// keys change (`encryption` of JavaScript's `hypercore`).
+///
+/// Keys are at hand when a block is read or written. A rule that names its key in the block, and does not have it, says
+/// [`Error::NoKey`]: the caller gets the key and reads again.
+pub trait Encryption: Send + Sync + 'static {
+    /// How many bytes a stored block is longer than the block, in bytes; the same for all blocks.
+    fn padding(&self) -> usize;
+
+    /// The stored form of the block `index`, which is longer by the [padding](Self::padding). `fork` is that of the signed core.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`], or what the rule has against the block: then nothing is appended.
+    fn encrypt(&self, index: u64, fork: u64, block: &[u8]) -> Result<Vec<u8>, Error>;
+
+    /// The block `index` whose stored form is `stored`, which its writer may have made anyhow.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`] and [`Error::InvalidBlock`].
+    fn decrypt(&self, index: u64, stored: &[u8]) -> Result<Vec<u8>, Error>;
+}
+
+/// One rule, with its keys, for several sessions.
+impl<E: Encryption + ?Sized> Encryption for Arc<E> {
+    fn padding(&self) -> usize {
+        (**self).padding()
+    }
+
+    fn encrypt(&self, index: u64, fork: u64, block: &[u8]) -> Result<Vec<u8>, Error> {
+        (**self).encrypt(index, fork, block)
+    }
+
+    fn decrypt(&self, index: u64, stored: &[u8]) -> Result<Vec<u8>, Error> {
+        (**self).decrypt(index, stored)
+    }
+}
+
+impl Encryption for BlockEncryption {
+    fn padding(&self) -> usize {
+        PADDING
+    }
+
+    fn encrypt(&self, index: u64, fork: u64, block: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(Self::encrypt(self, index, fork, block))
+    }
+
+    /// As in JavaScript, a block without a whole padding is an empty one.
+    fn decrypt(&self, index: u64, stored: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(Self::decrypt(self, index, stored).unwrap_or_default())
+    }
+}
 
 /// How the key of the blocks comes from the key that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,6 +55,16 @@ pub enum Error {
     /// The argument makes no sense for this core.
     #[error("{0}")]
     BadArgument(&'static str),
+    /// The key that a block names is not here. With it, the block can be read.
+    #[error("the key {id} of an encrypted block is not here")]
+    NoKey {
+        /// What the block names it by.
+        id: u64,
+    },
+    /// What was decrypted is no block by the rule of the core's encryption: its writer made it so, and it stays so. Peers that send it
+    /// are not to blame.
+    #[error("an encrypted block cannot be read: {0}")]
+    InvalidBlock(&'static str),
     /// The core or the draft changed in between.
     #[error("the core changed in between")]
     Conflict,

@@ -9,7 +9,8 @@ use crate::store::Inner;
 /// How many events wait for a subscriber. When there are more, they become one [`Event::Changed`], after what they say of the length.
 pub const MAX_EVENTS: usize = 1024;
 
-/// What happened to a core. Events of a signed core come when it is on disk.
+/// What happened to a core. Events of a signed core come when it is on disk, those of sessions in an atom at once: nobody but they
+/// see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// It is longer now.
@@ -50,6 +51,8 @@ pub enum Event {
 struct Queue {
     /// What was written up to this number is not told.
     since: u64,
+    /// Whether it stays with the history when sessions move to another.
+    stays: bool,
     events: Mutex<VecDeque<Event>>,
     notify: Notify,
 }
@@ -105,13 +108,18 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) fn subscribe(&self, store: Arc<Inner>) -> Events {
-        self.subscribe_since(0, store)
+    /// With `stays`, for a session that does not move.
+    pub(crate) fn subscribe(&self, stays: bool, store: Arc<Inner>) -> Events {
+        self.add(Queue { stays, ..Queue::default() }, store)
     }
 
     /// As [`subscribe`](Self::subscribe), without what comes of the writes up to the number `since`.
     pub(crate) fn subscribe_since(&self, since: u64, store: Arc<Inner>) -> Events {
-        let queue = Arc::new(Queue { since, ..Queue::default() });
+        self.add(Queue { since, ..Queue::default() }, store)
+    }
+
+    fn add(&self, queue: Queue, store: Arc<Inner>) -> Events {
+        let queue = Arc::new(queue);
         let mut queues = self.queues.lock();
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
@@ -134,12 +142,14 @@ impl Listeners {
         }
     }
 
-    /// Takes over those who listened to `other`.
-    pub(crate) fn adopt(&self, other: &Self) {
-        if !std::ptr::eq(self, other) {
-            let moved = std::mem::take(&mut *other.queues.lock());
-            self.queues.lock().extend(moved);
+    /// Takes over those sessions that move here from `other`, and tells them `event`.
+    pub(crate) fn adopt(&self, other: &Self, event: &Event) {
+        let moved: Vec<_> =
+            other.queues.lock().extract_if(.., |queue| queue.upgrade().is_some_and(|q| !q.stays)).collect();
+        for queue in moved.iter().filter_map(Weak::upgrade) {
+            queue.push(event.clone());
         }
+        self.queues.lock().extend(moved);
     }
 }
 

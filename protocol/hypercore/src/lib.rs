@@ -68,7 +68,7 @@ pub mod verifier;
 
 pub use atom::Atom;
 pub use check::{CheckReport, MAX_PROBLEMS};
-pub use encryption::{BlockEncryption, EncryptionMode, PADDING};
+pub use encryption::{BlockEncryption, Encryption, EncryptionMode, PADDING};
 pub use error::{Error, Fault};
 pub use events::{Event, Events, MAX_EVENTS};
 pub use manifest::{Manifest, Prologue, Signer, default_namespace};

@@ -8,10 +8,11 @@ use encoding::{Decoder, Encoder};
 use parking_lot::{Mutex, RwLock};
 
 use crate::atom::AtomLink;
-use crate::events::Listeners;
+use crate::events::{Event, Listeners};
 use crate::flat_tree::{Iter, depth, right_span};
 use crate::merkle::{NodeSource, TreeHead, roots};
 use crate::node::total_size;
+use crate::session::Place;
 use crate::snapshot::Saved;
 use crate::storage::{Batch, Key, Table};
 use crate::store::Inner;
@@ -44,6 +45,10 @@ pub(crate) struct Line {
     pub(crate) base: RwLock<Option<Base>>,
     pub(crate) listeners: Arc<Listeners>,
     pub(crate) snapshots: Mutex<Vec<Weak<Saved>>>,
+    /// The sessions on a draft, which move together.
+    sessions: Mutex<Vec<Weak<RwLock<Place>>>>,
+    /// This history as atoms change it.
+    atoms: Mutex<Vec<Weak<Self>>>,
     /// What an atom is about to change it by.
     pub(crate) atom: Option<AtomLink>,
 }
@@ -65,7 +70,39 @@ impl Line {
             base: RwLock::new(base),
             listeners: Arc::default(),
             snapshots: Mutex::default(),
+            sessions: Mutex::default(),
+            atoms: Mutex::default(),
             atom: None,
+        }
+    }
+
+    pub(crate) fn add_session(&self, place: &Arc<RwLock<Place>>) {
+        let mut sessions = self.sessions.lock();
+        sessions.retain(|place| place.strong_count() > 0);
+        sessions.push(Arc::downgrade(place));
+    }
+
+    /// Moves all sessions to another draft, and tells them `event`.
+    pub(crate) fn move_sessions(&self, to: &Place, event: &Event) {
+        let moved = std::mem::take(&mut *self.sessions.lock());
+        for place in moved.iter().filter_map(Weak::upgrade) {
+            *place.write() = to.clone();
+        }
+        to.line.sessions.lock().extend(moved);
+        to.line.listeners.adopt(&self.listeners, event);
+    }
+
+    pub(crate) fn add_atom(&self, line: &Arc<Self>) {
+        let mut atoms = self.atoms.lock();
+        atoms.retain(|line| line.strong_count() > 0);
+        atoms.push(Arc::downgrade(line));
+    }
+
+    /// Tells sessions in atoms that blocks are gone that they read here.
+    pub(crate) fn wake_atoms(&self) {
+        let atoms: Vec<_> = self.atoms.lock().iter().filter_map(Weak::upgrade).collect();
+        for line in atoms {
+            line.listeners.emit(Event::Changed);
         }
     }
 
@@ -122,6 +159,15 @@ impl Line {
             Some(link) => link.merge(from, to, entries),
             None => Ok(entries),
         }
+    }
+
+    /// Copies what the history at `from` has in a table of names, as this one sees it, to the history at `to`.
+    pub(crate) fn copy_named(&self, table: Table, from: u32, to: u32, batch: &mut Batch) -> Result<(), Error> {
+        let start = table.only(from);
+        for (key, value) in self.read_range(&start, &table.end(from))? {
+            batch.insert(table.named(to, &key[start.len()..]), Some(value));
+        }
+        Ok(())
     }
 
     /// The keys of `from..to`, in order. Their values, which may be large, are not read.

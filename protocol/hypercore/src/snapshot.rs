@@ -44,9 +44,15 @@ impl Saved {
             if gone.bytes > MAX_SAVED_BYTES {
                 break;
             }
-            if !gone.blocks.contains_key(&index)
-                && let Some(block) = line.block(index)?
-            {
+            if gone.blocks.contains_key(&index) {
+                continue;
+            }
+            let block = match line.block(index) {
+                // Nothing is left of it that could be kept.
+                Err(Error::Corrupt(_)) => continue,
+                block => block?,
+            };
+            if let Some(block) = block {
                 gone.bytes += block.len();
                 gone.blocks.insert(index, block);
             }

@@ -86,6 +86,31 @@ impl Inner {
         }
     }
 
+    /// The core, if it is in the store, while the writer is locked.
+    pub(crate) fn open_locked(self: &Arc<Self>, discovery_key: &Hash) -> Result<Option<Arc<Core>>, Error> {
+        let open = self.cores.lock().get(discovery_key).and_then(Weak::upgrade);
+        if open.is_some() {
+            return Ok(open);
+        }
+        let Some(core) = Core::load(self, discovery_key)? else { return Ok(None) };
+        let mut batch = Batch::new();
+        core.sweep(&mut batch)?;
+        if !batch.is_empty() {
+            self.write_locked(batch, [])?;
+        }
+        Ok(Some(self.register(core)))
+    }
+
+    fn register(&self, core: Core) -> Arc<Core> {
+        let core = Arc::new(core);
+        let mut cores = self.cores.lock();
+        if cores.len() == cores.capacity() {
+            cores.retain(|_, core| core.strong_count() > 0);
+        }
+        cores.insert(core.discovery_key, Arc::downgrade(&core));
+        core
+    }
+
     fn usable(&self) -> Result<(), Error> {
         self.syncer.failed().map_or(Ok(()), Err)
     }
@@ -308,23 +333,10 @@ impl Store {
         let discovery_key = crypto::discovery_key(&key);
         // The lock makes sure that there is one object for a core.
         let mut writer = inner.writer.lock();
-        let open = inner.cores.lock().get(&discovery_key).and_then(Weak::upgrade);
-        let core = match open {
+        let core = match inner.open_locked(&discovery_key)? {
             Some(core) => core,
-            None => {
-                let core = match Core::load(inner, &discovery_key)? {
-                    Some(core) => core,
-                    None if options.must_exist => return Err(Error::NotFound),
-                    None => Core::create(inner, &mut writer, key, manifest.clone(), &options)?,
-                };
-                let core = Arc::new(core);
-                let mut cores = inner.cores.lock();
-                if cores.len() == cores.capacity() {
-                    cores.retain(|_, core| core.strong_count() > 0);
-                }
-                cores.insert(discovery_key, Arc::downgrade(&core));
-                core
-            }
+            None if options.must_exist => return Err(Error::NotFound),
+            None => inner.register(Core::create(inner, &mut writer, key, manifest.clone(), &options)?),
         };
         core.learn(manifest, options.key_pair)?;
         Ok(Hypercore::new(core))

@@ -38,7 +38,14 @@ async fn a_prologue_is_copied_and_goes_on_signed() -> Result<(), Error> {
     assert_eq!(core.length(), 0);
     // Blocks of its own do not come before the prologue.
     assert!(matches!(core.append(["too early"]), Err(Error::BadArgument(_))));
+    // What the source says of itself comes with it, and what the core has under other names stays.
+    source.set_user_data("referrer", Some(b"view"))?;
+    for name in ["referrer", "own"] {
+        core.set_user_data(name, Some(b"own"))?;
+    }
     core.copy_prologue(&source)?;
+    assert_eq!((core.user_data("referrer")?, core.user_data("own")?), (Some("view".into()), Some("own".into())));
+    core.set_user_data("referrer", Some(b"own again"))?;
     assert_eq!((core.length(), core.contiguous_length()), (LENGTH, LENGTH));
     assert_eq!(core.tree_hash(LENGTH)?, source.tree_hash(LENGTH)?);
     assert_has(&core, 0..LENGTH);
@@ -48,6 +55,7 @@ async fn a_prologue_is_copied_and_goes_on_signed() -> Result<(), Error> {
     assert_has(&core, 0..=LENGTH);
     // Again, and there is nothing to do.
     core.copy_prologue(&source)?;
+    assert_eq!(core.user_data("referrer")?, Some("own again".into()));
     assert_eq!((core.length(), core.contiguous_length()), (LENGTH + 1, LENGTH + 1));
     assert!(store.check(|_| ())?.is_whole());
 

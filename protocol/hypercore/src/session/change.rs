@@ -1,5 +1,6 @@
 //! Append, truncate, clear.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use crate::events::Event;
 use crate::flat_tree::{left_span, right_span};
 use crate::line::{Base, Line, encode_base, encode_head};
 use crate::merkle::{NodeSource, TreeBatch, TreeHead};
-use crate::storage::{Batch, Key, Table, keys};
+use crate::storage::{Batch, Table, keys};
 use crate::store::Applied;
 use crate::{Error, Node};
 
@@ -56,8 +57,21 @@ impl Hypercore {
     ///
     /// # Errors
     /// [`Error::NotWritable`] without the key pair or on a snapshot, [`Error::BadArgument`] for a block of more than
-    /// [`MAX_BLOCK_BYTES`], and when the disk fails.
+    /// [`MAX_BLOCK_BYTES`], when the disk fails, and as [`Encryption::encrypt`](crate::Encryption::encrypt) says.
     pub fn append<B: AsRef<[u8]>>(&self, blocks: impl IntoIterator<Item = B>) -> Result<Applied, Error> {
+        self.append_up_to(u64::MAX, blocks)?.ok_or(Error::BadArgument("a core cannot be that long"))
+    }
+
+    /// [Appends](Self::append) the blocks, unless there would be more than `max_length` then: looked at when nobody else can append
+    /// (`maxLength` of JavaScript's `append`). `None` if nothing was appended.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_up_to<B: AsRef<[u8]>>(
+        &self,
+        max_length: u64,
+        blocks: impl IntoIterator<Item = B>,
+    ) -> Result<Option<Applied>, Error> {
         let place = self.writable_place()?;
         let Place { core, line } = &place;
         let _writer = line.store.writer.lock();
@@ -68,10 +82,13 @@ impl Hypercore {
         let prologue = self.prologue();
         let mut tree = TreeBatch::new(head, prologue);
         let blocks = self.stored(blocks, start, fork)?;
+        if start.saturating_add(blocks.len() as u64) > max_length {
+            return Ok(None);
+        }
         tree.append_all(&blocks);
         let length = tree.head.length;
         if length == start {
-            return Ok(Applied::of(line.store.ticket()));
+            return Ok(Some(Applied::of(line.store.ticket())));
         }
         if prologue.is_some_and(|prologue| length < prologue.length) {
             return Err(Error::BadArgument("the blocks do not reach the end of the prologue"));
@@ -81,7 +98,7 @@ impl Hypercore {
         entries.extend(line.node_entries(&tree.nodes, |block| block >= start));
         self.sign(&place, &mut tree)?;
         // In one piece: the map is built of sorted entries, not searched for each.
-        self.write_head(&place, Batch::from_iter(entries), tree.head, start, start, length)
+        self.write_head(&place, Batch::from_iter(entries), tree.head, start, start, length).map(Some)
     }
 
     /// Blocks as they are stored, the first of which gets the index `start`. Small ones share their memory.
@@ -96,7 +113,7 @@ impl Hypercore {
         for (block, index) in blocks.into_iter().zip(start..) {
             let block = block.as_ref();
             let bytes = match &self.encryption {
-                Some(encryption) => Bytes::from(encryption.encrypt(index, fork, block)),
+                Some(encryption) => Bytes::from(encryption.encrypt(index, fork, block)?),
                 None if block.len() > MAX_SHARED => Bytes::copy_from_slice(block),
                 None => {
                     piece.ends.push((stored.len(), piece.bytes.len() + block.len()));
@@ -146,19 +163,15 @@ impl Hypercore {
                 link.cut(kept);
             }
             link.stage(batch, true)?;
+            let events = changes(&head, kept, was);
             *line.head.write() = head;
             if kept < was {
                 line.begin_epoch();
             }
+            events.for_each(|event| line.listeners.emit(event));
             return Ok(Applied::of(line.store.ticket()));
         }
-        let mut events = Vec::new();
-        if kept < was {
-            events.push(Event::Truncate { length: kept, fork: head.fork });
-        }
-        if head.length > kept {
-            events.push(Event::Append { length: head.length });
-        }
+        let events = changes(&head, kept, was).collect();
         if line.is_signed() {
             let mut bitfield = core.bitfield.write();
             bitfield.unset(kept, was);
@@ -168,7 +181,7 @@ impl Hypercore {
             batch.insert(Table::Head.only(line.pointer), Some(encode_head(&head, 0)));
         }
         let listeners = &line.listeners;
-        let (now, then) = if line.is_signed() { (Vec::new(), events) } else { (events, Vec::new()) };
+        let (now, then): (Vec<_>, Vec<_>) = if line.is_signed() { (Vec::new(), events) } else { (events, Vec::new()) };
         let then = then.into_iter().map(|event| (listeners.clone(), event));
         let _cutting = (kept < was).then(|| core.cuts.begin());
         // Readers see the new head when its blocks can be read.
@@ -176,6 +189,7 @@ impl Hypercore {
         *line.head.write() = head;
         if kept < was {
             line.begin_epoch();
+            line.wake_atoms();
         }
         for event in now {
             listeners.emit(event);
@@ -188,7 +202,7 @@ impl Hypercore {
     /// # Errors
     /// [`Error::BadArgument`] if it has less, or a prologue has more, [`Error::NotWritable`], and when the disk fails.
     pub fn truncate(&self, length: u64) -> Result<Applied, Error> {
-        self.truncate_to_fork(length, self.fork() + 1)
+        self.truncate_with(length, None)
     }
 
     /// Cuts the core down to `length` blocks, under the fork number `fork`.
@@ -197,9 +211,14 @@ impl Hypercore {
     /// As [`truncate`](Self::truncate), and [`Error::BadArgument`] for a signed core if `fork` is not greater than its own: two
     /// different signatures for one length of one fork freeze the core everywhere.
     pub fn truncate_to_fork(&self, length: u64, fork: u64) -> Result<Applied, Error> {
+        self.truncate_with(length, Some(fork))
+    }
+
+    fn truncate_with(&self, length: u64, fork: Option<u64>) -> Result<Applied, Error> {
         let place = self.writable_place()?;
         let _writer = place.line.store.writer.lock();
         let head = place.line.head.read().clone();
+        let fork = fork.unwrap_or(head.fork + 1);
         if length > head.length {
             return Err(Error::BadArgument("the core is not that long"));
         }
@@ -261,19 +280,22 @@ impl Hypercore {
         }
         line.save_for_snapshots(start, end, false)?;
         let mut batch = Batch::new();
-        let (from, to) = (Table::Block.at(line.pointer, start), Table::Block.at(line.pointer, end));
-        let mut damaged = false;
-        line.store.backend.range(&from, &to, &mut |key, block| {
-            let index = Table::index(key);
-            damaged |= index.is_none();
-            if let Some(index) = index {
-                line.put_nodes(&mut batch, &[Node::leaf(2 * index, &block)], |_| false);
-                batch.insert(Key::from_slice(key), None);
+        let nodes = line.keys(&Table::Node.at(line.pointer, 2 * start), &Table::Node.at(line.pointer, 2 * end))?;
+        let known: HashSet<u64> = nodes.iter().filter_map(|key| Table::index(key)).collect();
+        let blocks = (Table::Block.at(line.pointer, start), Table::Block.at(line.pointer, end));
+        for key in line.keys(&blocks.0, &blocks.1)? {
+            let index = Table::index(&key).ok_or_else(|| Error::Corrupt("the key of a block".into()))?;
+            // A leaf that is stored is that of the block as it came, whatever the disk has made of it since.
+            if !known.contains(&(2 * index)) {
+                match line.read(&key) {
+                    Ok(Some(block)) => {
+                        line.put_nodes(&mut batch, &[Node::leaf(2 * index, &block)], |_| false);
+                    }
+                    Ok(None) | Err(Error::Corrupt(_)) => {}
+                    Err(error) => return Err(error),
+                }
             }
-            !damaged
-        })?;
-        if damaged {
-            return Err(Error::Corrupt("the key of a block".into()));
+            batch.insert(key, None);
         }
         let mut bitfield = core.bitfield.write();
         bitfield.unset(start, end);
@@ -282,6 +304,13 @@ impl Hypercore {
         let event = Event::Drop { start, length: end - start };
         line.store.write_locked(batch, [(line.listeners.clone(), event)])
     }
+}
+
+/// What a head of which `kept` blocks of the `was` before have stayed is to those who listen.
+fn changes(head: &TreeHead, kept: u64, was: u64) -> impl Iterator<Item = Event> + use<> {
+    let cut = (kept < was).then_some(Event::Truncate { length: kept, fork: head.fork });
+    let longer = (head.length > kept).then_some(Event::Append { length: head.length });
+    cut.into_iter().chain(longer)
 }
 
 /// Gives drafts what they share with the core beyond `kept` blocks, which are about to go. `shared` is how many blocks a draft shares

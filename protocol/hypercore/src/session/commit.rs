@@ -111,7 +111,8 @@ impl Hypercore {
         Ok(applied)
     }
 
-    /// Fills the core, which is empty, with its prologue from a session on another core that has it.
+    /// Fills the core, which is empty, with its prologue from a session on another core that has it. All user data of that one comes
+    /// with it, as in JavaScript (`lib/copy-prologue.js`).
     ///
     /// # Errors
     /// [`Error::BadArgument`] if the manifest has no prologue, or `source` does not begin with it; [`Error::Conflict`] if the core
@@ -133,7 +134,8 @@ impl Hypercore {
             return Err(Error::BadArgument("the other core has another prologue"));
         }
         let head = line.head.read().clone();
-        let first = if head.length == 0 {
+        let is_empty = head.length == 0;
+        let first = if is_empty {
             let byte_length = crate::node::total_size(&roots);
             let roots = roots.clone();
             TreeHead { fork: 0, length: prologue.length, byte_length, roots, signature: Bytes::new() }
@@ -153,6 +155,9 @@ impl Hypercore {
             if start == 0 {
                 // A head without all of its roots does not open.
                 line.put_nodes(&mut batch, &roots, |_| false);
+                if is_empty {
+                    from.line.copy_named(Table::UserData, from.line.pointer, line.pointer, &mut batch)?;
+                }
             }
             let mut bitfield = core.bitfield.write();
             for &(start, end) in &copied {

@@ -1,5 +1,6 @@
 //! Drafts: named histories that begin with blocks of the core and go on unsigned.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::store::Applied;
 /// How to open a draft.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DraftOptions {
-    /// Begin anew from the core, whatever the draft has.
+    /// Begin anew from the core, whatever blocks the draft has. Its user data and [local](Hypercore::local) entries stay.
     pub overwrite: bool,
     /// Cut it down to this length.
     pub checkout: Option<u64>,
@@ -58,12 +59,18 @@ impl Hypercore {
         let store = &core.line.store;
         let mut writer = store.writer.lock();
         let key = keys::draft(core.line.pointer, name);
-        let stored = store.backend.get(&key)?;
-        let line = match stored.filter(|_| !options.overwrite) {
-            Some(entry) => place.open_draft(name, &entry)?,
-            None => {
+        let line = match store.backend.get(&key)? {
+            Some(entry) if !options.overwrite => place.open_draft(name, &entry)?,
+            stored => {
                 let mut batch = Batch::new();
                 let pointer = store.new_pointer(&mut writer, &mut batch)?;
+                core.sweep(&mut batch)?;
+                if let Some(stored) = stored {
+                    let before = core.retire(name, &stored, &mut batch)?;
+                    for table in [Table::UserData, Table::Local] {
+                        core.line.copy_named(table, before, pointer, &mut batch)?;
+                    }
+                }
                 let head = core.line.head.read().clone();
                 let base = Base { pointer: core.line.pointer, length: head.length };
                 batch.insert(key, Some(Bytes::copy_from_slice(&pointer.to_be_bytes())));
@@ -71,15 +78,12 @@ impl Hypercore {
                 batch.insert(Table::Base.only(pointer), Some(encode_base(base)));
                 store.write_locked(batch, [])?;
                 let line = Arc::new(Line::new(store.clone(), pointer, Some(name.into()), head, Some(base)));
-                if let Some(before) = core.drafts.lock().insert(name.into(), Arc::downgrade(&line)) {
-                    let mut replaced = core.replaced.lock();
-                    replaced.retain(|line| line.strong_count() > 0);
-                    replaced.push(before);
-                }
+                core.drafts.lock().insert(name.into(), Arc::downgrade(&line));
                 line
             }
         };
         let session = Self { encryption: self.encryption.clone(), ..Self::on(Place { line, ..place.clone() }) };
+        session.place().line.add_session(&session.place);
         if let Some(length) = options.checkout {
             let place = session.place();
             let head = place.line.head.read().clone();
@@ -146,10 +150,12 @@ impl Hypercore {
         self.write_head(&place, batch, head, kept, was.length, here)
     }
 
-    /// Moves this session, and all its clones, to where `other` is: a draft of another core. What they then see is that draft.
+    /// Moves this session, and all others on its draft, to where `other` is: a draft of another core. What they then see, and hear
+    /// of, is that draft, under the fork that they have seen; under the next if it is shorter, as in JavaScript (`moveTo` of
+    /// `lib/session-state.js`). Snapshots and sessions in atoms stay.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] on snapshots, in atoms, or if one of the two is no draft.
+    /// [`Error::BadArgument`] on snapshots, in atoms, or if one of the two is no draft; when the disk fails.
     pub fn move_to(&self, other: &Self) -> Result<(), Error> {
         if self.snapshot.is_some() || other.snapshot.is_some() || self.atom.is_some() || other.atom.is_some() {
             return Err(Error::BadArgument("snapshots and sessions of atoms cannot be moved"));
@@ -158,18 +164,28 @@ impl Hypercore {
         if from.line.is_signed() || to.line.is_signed() || !Arc::ptr_eq(&from.line.store, &to.line.store) {
             return Err(Error::BadArgument("a draft can be moved to a draft of the same store"));
         }
-        let _writer = to.line.store.writer.lock();
-        let (before, after) = (from.line.head.read().clone(), to.line.head.read().clone());
+        if Arc::ptr_eq(&from.line, &to.line) {
+            return Ok(());
+        }
+        let store = &to.line.store;
+        let _writer = store.writer.lock();
+        let (before, mut after) = (from.line.head.read().clone(), to.line.head.read().clone());
+        let (was, length) = (before.length, after.length);
+        let fork = before.fork + u64::from(length < was);
+        if after.fork != fork {
+            after.fork = fork;
+            let batch = Batch::from([(Table::Head.only(to.line.pointer), Some(encode_head(&after, 0)))]);
+            store.write_locked(batch, [])?;
+            *to.line.head.write() = after;
+        }
         // Not a number that sessions on the one history have seen of the other.
         to.line.begin_epoch();
-        *self.place.write() = to.clone();
-        to.line.listeners.adopt(&from.line.listeners);
-        let listeners = &to.line.listeners;
-        if after.length < before.length {
-            listeners.emit(Event::Truncate { length: after.length, fork: after.fork });
-        } else if after.length > before.length {
-            listeners.emit(Event::Append { length: after.length });
-        }
+        let event = match length.cmp(&was) {
+            Ordering::Less => Event::Truncate { length, fork },
+            Ordering::Equal => Event::Changed,
+            Ordering::Greater => Event::Append { length },
+        };
+        from.line.move_sessions(&to, &event);
         Ok(())
     }
 }

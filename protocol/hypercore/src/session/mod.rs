@@ -4,6 +4,7 @@ mod change;
 mod commit;
 mod draft;
 mod replicate;
+mod retired;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crypto::KeyPair;
 use parking_lot::RwLock;
+use tokio::sync::OwnedMutexGuard;
 
 pub use change::MAX_BLOCK_BYTES;
 pub(crate) use change::protect_drafts;
@@ -20,7 +22,7 @@ pub use replicate::Verified;
 
 use crate::atom::Atom;
 use crate::core::Core;
-use crate::encryption::{BlockEncryption, PADDING};
+use crate::encryption::Encryption;
 use crate::events::Events;
 use crate::line::Line;
 use crate::merkle::{NodeSource, Seek, TreeHead, roots, seek};
@@ -43,11 +45,13 @@ pub(crate) struct Place {
 #[derive(Clone)]
 pub struct Hypercore {
     place: Arc<RwLock<Place>>,
-    atom: Option<(Atom, Arc<Line>)>,
+    atom: Option<(Atom, Place)>,
     snapshot: Option<(Place, Arc<Saved>)>,
-    encryption: Option<Arc<BlockEncryption>>,
+    encryption: Option<Arc<dyn Encryption>>,
     key_pair: Option<KeyPair>,
     read_only: bool,
+    /// Held by an exclusive session and its clones.
+    exclusive: Option<Arc<OwnedMutexGuard<()>>>,
 }
 
 impl std::fmt::Debug for Hypercore {
@@ -69,7 +73,7 @@ impl Hypercore {
 
     fn on(place: Place) -> Self {
         let place = Arc::new(RwLock::new(place));
-        Self { place, atom: None, snapshot: None, encryption: None, key_pair: None, read_only: false }
+        Self { place, atom: None, snapshot: None, encryption: None, key_pair: None, read_only: false, exclusive: None }
     }
 
     /// The core and the history that this session sees.
@@ -77,16 +81,39 @@ impl Hypercore {
         if let Some((place, _)) = &self.snapshot {
             return place.clone();
         }
-        let place = self.place.read().clone();
         match &self.atom {
-            Some((_, line)) => Place { line: line.clone(), ..place },
-            None => place,
+            Some((_, place)) => place.clone(),
+            None => self.place.read().clone(),
         }
     }
 
-    /// The same session, with blocks encrypted.
-    pub fn with_encryption(mut self, encryption: Option<BlockEncryption>) -> Self {
-        self.encryption = encryption.map(Arc::new);
+    /// The same session, with blocks encrypted: by [`BlockEncryption`](crate::BlockEncryption) or by another rule.
+    pub fn with_encryption(mut self, encryption: Option<impl Encryption>) -> Self {
+        self.encryption = encryption.map(|encryption| Arc::new(encryption) as Arc<dyn Encryption>);
+        self
+    }
+
+    /// The same session as the only exclusive one of its core (`exclusive` of JavaScript's `hypercore`), once no other is: until it and
+    /// all its clones are dropped, others wait here, in the order in which they came. Sessions that do not ask write as ever. One that
+    /// cannot write does not wait. Whoever holds an exclusive session and waits for another one of the same core waits for ever.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), hypercore::Error> {
+    /// let core = hypercore::Store::memory().create()?;
+    /// let writer = core.clone().exclusive().await;
+    /// let other = tokio::spawn(core.clone().exclusive());
+    /// writer.append(["mine"])?;
+    /// drop(writer);
+    /// other.await.expect("no panic").append(["then the other's"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn exclusive(mut self) -> Self {
+        if self.exclusive.is_none() && !self.read_only {
+            let exclusive = self.place().core.exclusive.clone();
+            self.exclusive = Some(Arc::new(exclusive.lock_owned().await));
+        }
         self
     }
 
@@ -98,7 +125,7 @@ impl Hypercore {
 
     /// The same session, unable to write.
     pub fn read_only(mut self) -> Self {
-        self.read_only = true;
+        (self.read_only, self.exclusive) = (true, None);
         self
     }
 
@@ -112,7 +139,7 @@ impl Hypercore {
         }
         let place = self.place();
         let line = atom.line(&place.core, &place.line)?;
-        Ok(Self { atom: Some((atom.clone(), line)), ..self.clone() })
+        Ok(Self { atom: Some((atom.clone(), Place { line, ..place })), ..self.clone() })
     }
 
     /// This session as it is now, whatever happens to the core. Blocks that are not here yet may still come.
@@ -130,7 +157,7 @@ impl Hypercore {
         }
         let saved = Arc::new(Saved::new(place.line.head.read().clone(), place.line.epoch()));
         place.line.snapshots.lock().push(Arc::downgrade(&saved));
-        Self { snapshot: Some((place.clone(), saved)), read_only: true, ..self.clone() }
+        Self { snapshot: Some((place.clone(), saved)), ..self.clone() }.read_only()
     }
 
     /// Whether this is a snapshot.
@@ -251,7 +278,7 @@ impl Hypercore {
 
     /// How many bytes of each block are encryption's.
     pub fn padding(&self) -> u64 {
-        if self.encryption.is_some() { PADDING as u64 } else { 0 }
+        self.encryption.as_ref().map_or(0, |encryption| encryption.padding() as u64)
     }
 
     /// All blocks below are here, and the next is not.
@@ -299,14 +326,11 @@ impl Hypercore {
     /// The block, if it is here. Empty blocks are blocks.
     ///
     /// # Errors
-    /// When the disk fails or is damaged.
+    /// When the disk fails or is damaged, and as [`Encryption::decrypt`] says.
     pub fn get(&self, index: u64) -> Result<Option<Bytes>, Error> {
         let Some(block) = self.get_raw(index)? else { return Ok(None) };
         match &self.encryption {
-            Some(encryption) => match encryption.decrypt(index, &block) {
-                Some(block) => Ok(Some(block.into())),
-                None => Err(Error::BadArgument("the block is not encrypted")),
-            },
+            Some(encryption) => Ok(Some(encryption.decrypt(index, &block)?.into())),
             None => Ok(Some(block)),
         }
     }
@@ -431,10 +455,13 @@ impl Hypercore {
         }
     }
 
-    /// What happens to this history from now on.
+    /// What happens to this history from now on. In an atom, what happens to it there.
     pub fn subscribe(&self) -> Events {
-        let line = self.place().line;
-        line.listeners.subscribe(line.store.clone())
+        let stays = self.snapshot.is_some() || self.atom.is_some();
+        // While this is locked the session does not move.
+        let _here = self.place.read();
+        let line = if stays { self.place().line } else { _here.line.clone() };
+        line.listeners.subscribe(stays, line.store.clone())
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum Table {
     UserData = 5,
     /// Bytes by key, for the owner of the core alone.
     Local = 6,
+    /// Of a core: the pointers of drafts that are gone, but that were read when they went.
+    Retired = 7,
 }
 
 pub(crate) fn store() -> Key {
@@ -67,6 +69,11 @@ impl Table {
     /// The index in a key of this table.
     pub(crate) fn index(key: &[u8]) -> Option<u64> {
         key.get(6..)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// The first and the first not of the keys of a history, in all its tables.
+    pub(crate) fn all(pointer: u32) -> (Key, Key) {
+        prefixed(concat(&[&[4], &pointer.to_be_bytes()]))
     }
 
     /// The first key behind this table.

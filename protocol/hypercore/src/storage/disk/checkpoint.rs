@@ -102,6 +102,7 @@ impl Shared {
                 continue;
             }
             let entries = self.reader.entries(&*self.directory, number)?;
+            let mut is_whole = true;
             let mut rest = &entries[..];
             while !rest.is_empty() {
                 let mut bytes = 0;
@@ -112,24 +113,33 @@ impl Shared {
                 let count =
                     rest.iter().take(MOVED_AT_ONCE).map(|(_, place)| place).take_while(|place| fits(place)).count();
                 let (some, after) = rest.split_at(count);
-                self.write_again(some)?;
+                is_whole &= self.write_again(some)?;
                 rest = after;
             }
-            return Ok(());
+            if is_whole {
+                return Ok(());
+            }
         }
         Ok(())
     }
 
-    /// Writes those of the large values again that are live.
-    fn write_again(&self, some: &[(Key, Place)]) -> Result<(), Error> {
-        let is_live = |key: &Key, place: &Place| -> Result<bool, Error> {
-            let now = self.look(key)?.as_ref().and_then(Stored::place).map(|now| (now.file, now.at));
-            Ok(now == Some((place.file, place.at)))
+    /// Writes those of the large values again that are live; whether these are whole. One that is damaged stays where it is: with a new
+    /// checksum nobody would know.
+    fn write_again(&self, some: &[(Key, Place)]) -> Result<bool, Error> {
+        let place_now = |key: &Key, place: &Place| -> Result<Option<Place>, Error> {
+            let now = self.look(key)?.as_ref().and_then(Stored::place).copied();
+            Ok(now.filter(|now| (now.file, now.at) == (place.file, place.at)))
         };
-        let mut live = Vec::new();
+        let is_live = |key: &Key, place: &Place| place_now(key, place).map(|now| now.is_some());
+        let (mut live, mut is_whole) = (Vec::new(), true);
         for (key, place) in some {
-            if is_live(key, place)? {
-                live.push((key, place, self.reader.read(&*self.directory, place)?));
+            if let Some(now) = place_now(key, place)? {
+                let value = self.reader.read(&*self.directory, place)?;
+                if now.is_of(&value) {
+                    live.push((key, place, value));
+                } else {
+                    is_whole = false;
+                }
             }
         }
         // Writers wait for what is written again, not for what is read.
@@ -140,6 +150,7 @@ impl Shared {
                 batch.insert(key.clone(), Some(value));
             }
         }
-        self.append(&mut writer, batch, true)
+        self.append(&mut writer, batch, true)?;
+        Ok(is_whole)
     }
 }

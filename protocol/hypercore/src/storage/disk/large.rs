@@ -37,6 +37,11 @@ impl Place {
         out.uint(self.file).uint(self.at).uint(self.length.into()).u32(self.sum)
     }
 
+    /// Whether this is the value that was written there.
+    pub(super) fn is_of(&self, value: &[u8]) -> bool {
+        crc32fast::hash(value) == self.sum
+    }
+
     pub(super) fn decode(from: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let (file, at) = (from.uint()?, from.uint()?);
         let length = from.uint()?.try_into().map_err(|_| DecodeError::Invalid("a length"))?;
@@ -149,7 +154,7 @@ impl Reader {
 
 /// Whether the value of a log's record is there: its file is synchronised apart from the log.
 pub(super) fn is_whole(reader: &Reader, directory: &dyn Directory, place: &Place) -> bool {
-    reader.read(directory, place).is_ok_and(|value| crc32fast::hash(&value) == place.sum)
+    reader.read(directory, place).is_ok_and(|value| place.is_of(&value))
 }
 
 pub(super) fn file_length(reader: &Reader, directory: &dyn Directory, number: u64) -> Result<u64, Error> {

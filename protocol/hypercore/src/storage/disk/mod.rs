@@ -271,7 +271,13 @@ impl Shared {
             match self.reader.read(&*self.directory, &place) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => change = self.look(key)?,
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-                value => return Ok(Some(value?)),
+                value => {
+                    let value = value?;
+                    if !place.is_of(&value) {
+                        return Err(damaged("a large value is not what was written"));
+                    }
+                    return Ok(Some(value));
+                }
             }
         }
         Err(damaged("a file of blocks is missing, or too short"))
