@@ -82,8 +82,9 @@ fn put_manifest(folder: &Path, edits: &[Vec<u8>]) {
     fs::write(folder.join("CURRENT"), "MANIFEST-000001\n").expect("written");
 }
 
-/// `a..z` was deleted at 100, which a table says that has these bounds, and keys that were put before and one after. Values of the last level are as old as can be: also those
-/// that were put behind the bounds since, which were compacted with another part of the range.
+/// `a..z` was deleted at 100, which a table says that has these bounds, and keys that were put before and one after. Values of the
+/// last level are as old as can be: also those that were put behind the bounds since, which were compacted with another part of the
+/// range.
 fn compacted(folder: &Path, smallest: &[u8], before: &[&str], largest: &[u8]) -> Rocks {
     let put = |key: &str, sequence| (internal(key, sequence, PUT), format!("value of {key}").into_bytes());
     let range = (internal("a", 100, DELETED_RANGE), b"z".to_vec());

@@ -87,6 +87,7 @@ impl Replicator {
         self.cancel(number);
         if let Some(peer) = self.peers.get_mut(&owes) {
             peer.is_late = true;
+            peer.given_up = Some(number);
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Peer {
     pub(crate) moved: Duration,
     /// It has answered nothing for so long that nobody waits for it; it may be asked still.
     pub(crate) is_late: bool,
+    /// The last request that another was asked instead.
+    pub(crate) given_up: Option<u64>,
     /// Nothing is asked of it: what it sent was wrong.
     pub(crate) paused: bool,
     /// When it was paused.
@@ -107,6 +109,7 @@ impl Peer {
             received: 0,
             moved: now,
             is_late: false,
+            given_up: None,
             paused: false,
             suspected: None,
             requests: VecDeque::new(),

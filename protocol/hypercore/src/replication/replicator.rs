@@ -14,8 +14,8 @@ use crate::proof::{Proof, Request};
 use crate::sync::Ticket;
 use crate::{Error, Fault, Hypercore, Node, Verified};
 
-/// A peer of which no byte comes for so long, while something is asked of it, loses the connection. Nobody waits for one that has
-/// answered nothing for so long, whatever comes of it.
+/// A peer of which no byte comes for so long, while something is asked of it, loses the connection; keep-alives are bytes too.
+/// Nobody waits for one that has answered nothing for so long, whatever comes of it: others are asked.
 pub const STALLED: Duration = Duration::from_secs(20);
 
 /// A peer that sent something wrong has so long to prove that the owner of the core signed two histories.
@@ -475,7 +475,15 @@ impl Replicator {
 
     /// The request that a peer answers.
     fn take_answer(&mut self, peer: PeerId, id: u64, now: Duration) -> Option<Inflight> {
-        if self.inflight.get(&id)?.peer != peer {
+        let Some(asked) = self.inflight.get(&id) else {
+            // Its answer is not of use any more, but shows that it answers.
+            let answers = self.peers.get_mut(&peer).filter(|peer| peer.given_up == Some(id));
+            if let Some(peer) = answers {
+                (peer.given_up, peer.is_late) = (None, false);
+            }
+            return None;
+        };
+        if asked.peer != peer {
             return None;
         }
         let asked = self.take_inflight(id)?;

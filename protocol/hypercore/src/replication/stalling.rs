@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crypto::KeyPair;
+use protomux::{ChannelOptions, Mux};
+use secret_stream::{IoTransport, Options, SecretStream};
 use tokio::time::Instant;
 
 use super::DownloadRange;
@@ -115,6 +118,61 @@ fn two_that_hold_an_upgrade_up_together_do_not_keep_it_from_a_third() {
     }
     // None of them answered in time: there is nothing to wait for.
     assert!(!copy.replicator.is_behind());
+}
+
+#[test]
+fn a_peer_that_answers_after_all_is_waited_for_again() {
+    let mut copy = with_peers(&[HONEST, LIAR]);
+    wants_nothing(&mut copy);
+    copy.replicator.on_message(HONEST, claim(200, 100), NOW);
+    let request = copy.replicator.upgrade.expect("asked");
+    copy.replicator.on_message(LIAR, claim(200, 100), NOW);
+    copy.replicator.tick(at(3));
+    let other = copy.replicator.upgrade.expect("asked of the other");
+    copy.replicator.on_message(LIAR, Message::NoData { request: other, reason: None }, at(3));
+    wants_nothing(&mut copy);
+    copy.replicator.on_message(HONEST, claim(300, 100), at(4));
+    assert!(!copy.replicator.is_behind());
+    // Neither an answer to what it was not asked says anything.
+    copy.replicator.on_message(HONEST, Message::NoData { request: 9999, reason: None }, at(4));
+    assert!(!copy.replicator.is_behind());
+    copy.replicator.on_message(HONEST, Message::NoData { request, reason: None }, at(5));
+    assert!(copy.replicator.is_behind());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_of_the_connection_count() {
+    let (a, b) = tokio::io::duplex(1024);
+    let a = SecretStream::connect(IoTransport::new(a), KeyPair::generate(), Options::default());
+    let b = SecretStream::accept(IoTransport::new(b), KeyPair::generate(), Options::default());
+    let (mut a, b) = tokio::try_join!(a, b).expect("a connection");
+    let mux = Mux::new(b);
+    let channel = mux.open(ChannelOptions::new("test")).expect("a channel");
+    let source = Store::memory().create().expect("core");
+    let (entry, ..) = Entry::new(Store::memory().get(&source.key()).expect("core"), Instant::now());
+    entry.add_link(HONEST, channel.sender(), mux.clone());
+    entry.with(|replicator, now| {
+        replicator.downloading = true;
+        replicator.opened(HONEST, now);
+        replicator.on_message(HONEST, claim(5, 0), now);
+    });
+    tokio::time::advance(at(15)).await;
+    entry.look(HONEST);
+    // A part of a message.
+    let before = mux.bytes_received();
+    a.start_send(&[7; 100_000]).expect("sent");
+    while mux.bytes_received() == before {
+        let _ = std::future::poll_fn(|cx| std::task::Poll::Ready(a.poll_flush(cx))).await;
+        tokio::task::yield_now().await;
+    }
+    entry.look(HONEST);
+    tokio::time::advance(at(15)).await;
+    entry.look(HONEST);
+    tokio::task::yield_now().await;
+    assert!(!mux.is_closed());
+    tokio::time::advance(at(21)).await;
+    entry.look(HONEST);
+    assert!(mux.closed().await.is_err());
 }
 
 #[test]
