@@ -83,6 +83,9 @@ fn every_server_names_the_port_that_is_in_use() {
     let node = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let port = node.local_addr().expect("bound").port().to_string();
     assert_fails(&place.run(&["dht", "--port", &port]), 1, &[&port, "in use", "--port"]);
+    let nobody = "127.0.0.1:9";
+    let relay = place.run(&["relay", "--host", "127.0.0.1", "--port", &port, "--bootstrap", nobody]);
+    assert_fails(&relay, 1, &[&port, "in use", "--port"]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(crate) async fn dht(args: DhtArgs) -> Result<ExitCode, Failure> {
         started = start(&args, &mut nodes) => started.map(Some),
         () = signals.next() => Ok(None),
     };
-    if started.map_err(|error| failure(&args, &error))?.is_some() {
+    if started.map_err(|error| cannot_bind("a DHT node", SocketAddr::new(args.host.into(), args.port), &error))?.is_some() {
         signals.next().await;
     }
     let close = async {
@@ -106,11 +106,14 @@ fn address_of(node: &Dht) -> io::Result<SocketAddrV4> {
     }
 }
 
-fn failure(args: &DhtArgs, error: &io::Error) -> Failure {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => "stop what uses that port, or choose another with --port",
-        io::ErrorKind::AddrNotAvailable => "give --host an address of this machine",
-        _ => "check --host and --port",
+/// Why a node cannot be bound, and what to do about it.
+pub(super) fn cannot_bind(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let (reason, remedy) = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ("the port is in use".to_owned(), "stop what uses that port, or choose another with --port")
+        }
+        io::ErrorKind::AddrNotAvailable => (error.to_string(), "give --host an address of this machine"),
+        _ => (error.to_string(), "check --host and --port"),
     };
-    Failure::failed(format!("cannot run a DHT node at {}:{}: {error}; {remedy}", args.host, args.port))
+    Failure::failed(format!("cannot run {what} at {address}: {reason}; {remedy}"))
 }

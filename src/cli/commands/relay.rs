@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use protomux::Mux;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use super::dht::parse_node;
+use super::dht::{cannot_bind, parse_node};
 use crate::cli::error::Failure;
 use crate::cli::output;
 use crate::cli::signals::{Continued, Signals};
@@ -30,9 +30,9 @@ pub(crate) struct RelayArgs {
     /// Address to bind to
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     host: IpAddr,
-    /// UDP port to bind to; 0: any free one
-    #[arg(long, default_value_t = 49737)]
-    port: u16,
+    /// UDP port to bind to; 0: any free one. Without it 49737, or any if that is taken
+    #[arg(long)]
+    port: Option<u16>,
     /// Nodes of the network to join; without it the public network
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_node)]
     bootstrap: Vec<BootstrapNode>,
@@ -53,15 +53,17 @@ pub(crate) async fn relay(args: RelayArgs) -> Result<ExitCode, Failure> {
         Some(path) => key_of(path).map_err(|error| Failure::failed(format!("key file {}: {error}", path.display())))?,
         None => KeyPair::generate(),
     };
+    let defaults = DhtOptions::default();
+    let address = SocketAddr::new(args.host, args.port.unwrap_or(defaults.port));
     let options = DhtOptions {
-        host: args.host,
-        port: args.port,
+        host: address.ip(),
+        port: address.port(),
+        // Who names a port means that one, and may have opened it in a firewall.
+        any_port: args.port.is_none(),
         bootstrap: (!args.bootstrap.is_empty()).then_some(args.bootstrap),
-        ..DhtOptions::default()
+        ..defaults
     };
-    let dht = Dht::new(options).await.map_err(|error| {
-        Failure::failed(format!("cannot bind {}:{}: {error}; choose another --port", args.host, args.port))
-    })?;
+    let dht = Dht::new(options).await.map_err(|error| cannot_bind("a relay", address, &error))?;
     let relay = Server::new(dht.rpc().udx().clone(), Limits { max_pairs: args.max_pairs, ..Limits::default() });
     let server = dht.create_server(ServerOptions::default());
     let serve = async {
