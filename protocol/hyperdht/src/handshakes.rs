@@ -1,6 +1,6 @@
 //! The handshakes of one server: each is answered once, and the same again for as long as it may be repeated.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use crate::holepunch::Responder;
 /// through several nodes; all of these get the same answer, for there is only one stream.
 pub(crate) const CLEAR_WAIT: Duration = Duration::from_secs(10);
 
-/// Handshakes that a server keeps; further ones are not answered until some have expired.
+/// Handshakes that a server keeps. A further one makes it forget the oldest: if it were refused instead, whoever sends this many
+/// within [`CLEAR_WAIT`] would keep everybody else out.
 pub const MAX_HANDSHAKES: usize = 16_384;
 
 /// The answer to a handshake.
@@ -28,6 +29,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Slot {
     /// Its place in the list, which hole punching messages name.
     pub(crate) id: usize,
+    /// How many handshakes came before it.
+    age: u64,
     pub(crate) outcome: watch::Sender<Option<Outcome>>,
     /// Answers hole punching messages.
     pub(crate) responder: OnceLock<Responder>,
@@ -40,7 +43,11 @@ pub(crate) struct Handshakes {
     by_noise: HashMap<[u8; 32], Arc<Slot>>,
     slots: Vec<Option<([u8; 32], Arc<Slot>)>>,
     free: BTreeSet<usize>,
-    expiring: VecDeque<(Instant, usize)>,
+    /// The places of those that are remembered, in the order in which they came.
+    by_age: BTreeMap<u64, usize>,
+    came: u64,
+    /// When which of them are forgotten, named by their age: others may be at their places by then.
+    expiring: VecDeque<(Instant, u64)>,
 }
 
 /// What is known of a handshake.
@@ -57,25 +64,30 @@ impl Handshakes {
         self.by_noise.len()
     }
 
-    /// The slot of the handshake with these bytes; `None` when there are too many.
-    pub(crate) fn slot(&mut self, noise: &[u8], now: Instant) -> Option<Known> {
+    /// The slot of the handshake with these bytes.
+    pub(crate) fn slot(&mut self, noise: &[u8], now: Instant) -> Known {
         self.expire(now);
         let key = crypto::hash(&[noise]);
         if let Some(slot) = self.by_noise.get(&key) {
-            return Some(Known::Repeated(slot.clone()));
+            return Known::Repeated(slot.clone());
         }
-        if self.by_noise.len() >= MAX_HANDSHAKES {
-            return None;
+        if self.by_noise.len() >= MAX_HANDSHAKES
+            && let Some((&oldest, _)) = self.by_age.first_key_value()
+        {
+            self.forget_age(oldest);
         }
         let id = self.free.pop_first().unwrap_or(self.slots.len());
-        let slot = Arc::new(Slot { id, outcome: watch::Sender::new(None), responder: OnceLock::new() });
+        let age = self.came;
+        self.came += 1;
+        let slot = Arc::new(Slot { id, age, outcome: watch::Sender::new(None), responder: OnceLock::new() });
         let entry = Some((key, slot.clone()));
         match self.slots.get_mut(id) {
             Some(free) => *free = entry,
             None => self.slots.push(entry),
         }
         self.by_noise.insert(key, slot.clone());
-        Some(Known::New(slot))
+        self.by_age.insert(age, id);
+        Known::New(slot)
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Slot>> {
@@ -85,29 +97,30 @@ impl Handshakes {
 
     /// Nothing more happens to a handshake: it is forgotten after [`CLEAR_WAIT`].
     pub(crate) fn clear_later(&mut self, slot: &Slot, now: Instant) {
-        self.expiring.push_back((now + CLEAR_WAIT, slot.id));
+        self.expiring.push_back((now + CLEAR_WAIT, slot.age));
     }
 
-    /// Forgets a handshake at once, which nothing was told to expire.
+    /// Forgets a handshake at once.
     pub(crate) fn forget(&mut self, slot: &Slot) {
-        self.free_place(slot.id);
+        self.forget_age(slot.age);
     }
 
     /// Forgets all that nothing more happens to.
     pub(crate) fn clear(&mut self) {
-        while let Some((_, id)) = self.expiring.pop_front() {
-            self.free_place(id);
+        while let Some((_, age)) = self.expiring.pop_front() {
+            self.forget_age(age);
         }
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some((_, id)) = self.expiring.front().copied().filter(|(at, _)| *at <= now) {
+        while let Some((_, age)) = self.expiring.front().copied().filter(|(at, _)| *at <= now) {
             self.expiring.pop_front();
-            self.free_place(id);
+            self.forget_age(age);
         }
     }
 
-    fn free_place(&mut self, id: usize) {
+    fn forget_age(&mut self, age: u64) {
+        let Some(id) = self.by_age.remove(&age) else { return };
         if let Some((key, _)) = self.slots.get_mut(id).and_then(Option::take) {
             self.by_noise.remove(&key);
             self.free.insert(id);
@@ -120,7 +133,7 @@ mod tests {
     use super::*;
 
     fn new_slot(handshakes: &mut Handshakes, noise: &[u8], now: Instant) -> Option<Arc<Slot>> {
-        match handshakes.slot(noise, now)? {
+        match handshakes.slot(noise, now) {
             Known::New(slot) => Some(slot),
             Known::Repeated(_) => None,
         }
@@ -161,12 +174,30 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_not_remembered() {
+    fn of_a_flood_the_newest_are_remembered() {
         let now = Instant::now();
         let mut handshakes = Handshakes::default();
-        for i in 0..MAX_HANDSHAKES as u64 * 2 {
-            handshakes.slot(&i.to_le_bytes(), now);
+        let name = |i: u64| i.to_le_bytes();
+        let flood = MAX_HANDSHAKES as u64;
+        for i in 0..flood * 2 {
+            let slot = new_slot(&mut handshakes, &name(i), now).expect("new");
+            handshakes.clear_later(&slot, now);
         }
         assert_eq!((handshakes.by_noise.len(), handshakes.slots.len()), (MAX_HANDSHAKES, MAX_HANDSHAKES));
+        assert_eq!(handshakes.by_age.len(), MAX_HANDSHAKES);
+        assert!(new_slot(&mut handshakes, &name(flood), now).is_none(), "remembered");
+        assert!(new_slot(&mut handshakes, &name(flood - 1), now).is_some(), "forgotten");
+    }
+
+    #[test]
+    fn what_was_due_before_a_place_was_used_again_leaves_it_alone() {
+        let start = Instant::now();
+        let mut handshakes = Handshakes::default();
+        let first = new_slot(&mut handshakes, b"first", start).expect("new");
+        handshakes.clear_later(&first, start);
+        handshakes.forget(&first);
+        let second = new_slot(&mut handshakes, b"second", start).expect("new");
+        assert_eq!(second.id, first.id);
+        assert!(new_slot(&mut handshakes, b"second", start + CLEAR_WAIT).is_none(), "remembered");
     }
 }

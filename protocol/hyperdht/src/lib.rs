@@ -80,4 +80,4 @@ pub use routes::MAX_KEPT_SOCKETS;
 pub use server::{ACCEPT_BACKLOG, Firewall, Server, ServerOptions};
 pub use socket_pool::{MAX_POOL_SOCKETS, MAX_SERVED_SOCKETS};
 pub use storage::{MAX_LOOKUP_RECORDS, MAX_VALUE, StorageOptions};
-pub use unproven::MAX_UNPROVEN_PER_HOST;
+pub use unproven::{MAX_UNPROVEN, MAX_UNPROVEN_PER_HOST};

@@ -279,7 +279,7 @@ impl Listening {
             return;
         }
         // This must come before any waiting: a repeated handshake must find the first one.
-        let Some(known) = self.handshakes.lock().slot(message.noise, now()) else { return };
+        let known = self.handshakes.lock().slot(message.noise, now());
         let request = request.clone();
         match known {
             Known::Repeated(slot) => {
@@ -438,7 +438,7 @@ impl Listening {
                         Err(_) => return,
                     },
                     () = outnumbered.notified() => {
-                        tracing::debug!(%host, "too many clients of one host are awaited");
+                        tracing::debug!(%host, "too many clients are awaited");
                         return;
                     }
                     _ = stopped.wait_for(|stopped| *stopped) => return,
@@ -489,8 +489,8 @@ impl Listening {
     /// Counts a client that has not shown yet that it is at `host`.
     fn await_proof(&self, host: Ipv4Addr, client: Awaited) {
         let ended = self.unproven.lock().add(host, client, now());
-        if let Some(ended) = ended {
-            (ended.end)();
+        for client in ended {
+            (client.end)();
         }
     }
 

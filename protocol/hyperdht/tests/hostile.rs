@@ -12,7 +12,7 @@ use crypto::noise::{Handshake as Noise, Pattern};
 use dht_rpc::message::{Message, Request, Response};
 use hyperdht::constants::{NS, code, command, firewall};
 use hyperdht::messages::{Handshake, Holepunch, Mode, NoisePayload, UdxInfo};
-use hyperdht::{ConnectOptions, ServerOptions};
+use hyperdht::{ConnectOptions, MAX_HANDSHAKES, ServerOptions};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -192,4 +192,61 @@ async fn nobody_is_written_to_whom_a_client_names() {
     assert!(accepted.is_ok_and(|connection| connection.is_some()));
     assert!(timeout(Duration::from_secs(20), mallory.recv()).await.is_ok());
     assert!(victim.try_recv().is_none());
+}
+
+/// Addresses of many hosts that nobody has.
+fn stranger(i: u32) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::from_bits(Ipv4Addr::new(100, 0, 0, 1).to_bits() + i), 6)
+}
+
+/// What a server can keep of handshakes is finite; whoever fills it must not keep others out. First from one host that can be
+/// reached, then through a node that names another host in each.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_handshakes_keeps_nobody_out() {
+    const BOUND: Duration = Duration::from_secs(3);
+    let mut world = World::new(5, 6).await;
+    let (alice, bob) = (world.node(ALICE).await, world.node(BOB).await);
+    let (server, key) = listen(&alice, ServerOptions::default()).await;
+    let server = std::sync::Arc::new(server);
+    let mallory =
+        Udx::with_network(world.net.host(MALLORY.into())).bind("0.0.0.0:6".parse().expect("address")).expect("bound");
+    let port = alice.rpc().socket(dht_rpc::SocketId::SERVER).expect("bound").local_addr().port();
+    let to = SocketAddrV4::new(ALICE, port);
+    let relay = server.relay_addresses()[0];
+    // Whoever accepts drops those who say nothing.
+    let (sender, mut friends) = tokio::sync::mpsc::unbounded_channel();
+    let (accepting, friend) = (server.clone(), bob.key_pair().public_key);
+    tokio::spawn(async move {
+        while let Some(connection) = accepting.accept().await {
+            if connection.remote_public_key() == &friend {
+                sender.send(connection).expect("is received");
+            }
+        }
+    });
+
+    let hellos: Vec<_> = (0..MAX_HANDSHAKES + 1).map(|_| hello(key, firewall::UNKNOWN)).collect();
+    for forwarded in [false, true] {
+        world.net.set_middlebox(move |_, packet: &mut SimPacket| {
+            if forwarded && packet.source.ip() == MALLORY {
+                packet.source = relay.into();
+            }
+            true
+        });
+        for (i, noise) in hellos.iter().enumerate() {
+            let (mode, peer_address) =
+                if forwarded { (Mode::FromRelay, Some(stranger(i as u32))) } else { (Mode::FromClient, None) };
+            let message = Handshake { mode, noise, peer_address, relay_address: None };
+            mallory.try_send_to(&handshake(to, key, &message), to.into()).expect("sent");
+            if i % 32 == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        let connected = timeout(BOUND, bob.connect(key, ConnectOptions::default())).await;
+        let mut here = connected.expect("in time").expect("connected");
+        let mut there = timeout(BOUND, friends.recv()).await.expect("in time").expect("accepted");
+        here.send(b"ping").await.expect("sent");
+        assert_eq!(there.recv().await.expect("received").as_deref(), Some(&b"ping"[..]));
+        assert!(alice.gauges().handshakes <= MAX_HANDSHAKES);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
 }

@@ -46,7 +46,10 @@ pub(crate) async fn dht(args: DhtArgs) -> Result<ExitCode, Failure> {
         started = start(&args, &mut nodes) => started.map(Some),
         () = signals.next() => Ok(None),
     };
-    if started.map_err(|error| cannot_bind("a DHT node", SocketAddr::new(args.host.into(), args.port), &error))?.is_some() {
+    if started
+        .map_err(|error| cannot_bind("a DHT node", SocketAddr::new(args.host.into(), args.port), &error))?
+        .is_some()
+    {
         signals.next().await;
     }
     let close = async {
