@@ -38,6 +38,7 @@
 //! know rests before it is asked again, and is not asked any more after [`MAX_REFUSALS`]. What a peer can make us remember
 //! is bounded ([`MAX_REMOTE_PAGES`]); what is not asked for is not looked at.
 
+mod answers;
 #[cfg(test)]
 mod by_hand;
 #[cfg(test)]
@@ -65,6 +66,7 @@ mod schedule;
 mod session;
 #[cfg(test)]
 mod stalling;
+mod syncing;
 mod telling;
 #[cfg(test)]
 mod told;

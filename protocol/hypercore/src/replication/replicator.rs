@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use tracing::debug;
-
 use super::messages::{Message, Sync};
 use super::peer::{MAX_PEER_REQUESTS, Peer, PeerId};
 use super::wants::Wants;
+use crate::Hypercore;
 use crate::events::{Event, Events};
 use crate::merkle::Reorg;
-use crate::proof::{Proof, Request};
+use crate::proof::Request;
 use crate::sync::Ticket;
-use crate::{Error, Fault, Hypercore, Node, Verified};
 
 /// A peer of which no byte comes for so long, while something is asked of it, loses the connection; keep-alives are bytes too.
 /// Nobody waits for one that has answered nothing for so long, whatever comes of it: others are asked.
@@ -78,7 +76,7 @@ pub(crate) struct Replicator {
     pub(crate) downloading: bool,
     pub(crate) peers: BTreeMap<PeerId, Peer>,
     pub(crate) inflight: HashMap<u64, Inflight>,
-    free_ids: Vec<u64>,
+    pub(crate) free_ids: Vec<u64>,
     next_id: u64,
     pub(crate) wants: Wants,
     pub(crate) upgrade: Option<u64>,
@@ -183,60 +181,6 @@ impl Replicator {
         self.update_all(now);
     }
 
-    pub(crate) fn sync_of(&self, peer: &Peer) -> Sync {
-        let same_fork = self.known.fork == peer.remote.fork;
-        Sync {
-            fork: self.known.fork,
-            length: self.known.length,
-            remote_length: if same_fork { peer.remote.length } else { 0 },
-            can_upgrade: peer.can_upgrade && same_fork,
-            uploading: true,
-            downloading: self.is_downloading(),
-            has_manifest: self.known.has_manifest,
-            allow_push: false,
-        }
-    }
-
-    pub(crate) fn send_sync(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let sync = self.sync_of(peer);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.can_upgrade = sync.can_upgrade;
-            peer.sent = Some(sync);
-        }
-        self.send(id, Message::Sync(sync));
-    }
-
-    fn can_upgrade(&self, peer: &Peer) -> bool {
-        let Sync { fork, length, .. } = peer.remote;
-        fork == self.known.fork && (length == 0 || self.core.can_upgrade_from(length).unwrap_or(false))
-    }
-
-    /// Tells a peer of what changed here.
-    pub(crate) fn signal(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        let Sync { fork, length, .. } = peer.remote;
-        if fork == self.known.fork && self.known.length > length && !peer.can_upgrade {
-            let can_upgrade = self.can_upgrade(peer);
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.can_upgrade = can_upgrade;
-            }
-        }
-        self.send_sync(id);
-    }
-
-    /// Tells all peers that do not know it of what is here now.
-    pub(crate) fn signal_all(&mut self) {
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in ids {
-            let Some(peer) = self.peers.get(&id) else { continue };
-            let now = Sync { can_upgrade: false, remote_length: 0, ..self.sync_of(peer) };
-            if peer.sent.map(|sent| Sync { can_upgrade: false, remote_length: 0, ..sent }) != Some(now) {
-                self.signal(id);
-            }
-        }
-    }
-
     /// Something happened to the core, and is on disk.
     pub(crate) fn on_event(&mut self, event: &Event, now: Duration) {
         // It was written later than what was there.
@@ -297,27 +241,8 @@ impl Replicator {
 
     /// What may be told of a core that is written here is what is on disk, and said by events: what a crash takes back could be
     /// signed a second time. Of a core of others that is no danger.
-    fn learn(&mut self, told: Known) {
+    pub(crate) fn learn(&mut self, told: Known) {
         self.known = if self.core.is_writable() { told } else { known(&self.core) };
-    }
-
-    pub(crate) fn set_downloading(&mut self, downloading: bool, now: Duration) {
-        self.downloading = downloading;
-        self.signal_all();
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in ids {
-            self.close_if_idle(id);
-        }
-        self.update_all(now);
-    }
-
-    fn close_if_idle(&mut self, id: PeerId) -> bool {
-        let idle = self.peers.get(&id).is_some_and(|peer| peer.synced && !peer.remote.downloading);
-        let idle = idle && !self.is_downloading();
-        if idle {
-            self.outputs.push(Output::Close(id));
-        }
-        idle
     }
 
     /// A message of a peer.
@@ -362,59 +287,6 @@ impl Replicator {
         }
     }
 
-    fn on_refusal(&mut self, id: PeerId, request: u64, now: Duration) {
-        let newest = self.core.fork();
-        if let Some(asked) = self.take_answer(id, request, now)
-            && let Some(peer) = self.peers.get_mut(&id)
-        {
-            if peer.remote.fork == asked.fork {
-                // What it has of another history than the one it was asked about, it said, or will.
-                peer.refused(&asked.request);
-            }
-            let Request { hash, seek, .. } = asked.request;
-            if hash.is_some() || seek.is_some() || asked.fork > newest {
-                peer.rest(now);
-            }
-        }
-        self.update_all(now);
-    }
-
-    fn on_sync(&mut self, id: PeerId, sync: Sync, now: Duration) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let length_changed = sync.length != peer.remote.length;
-        let same_fork = sync.fork == self.known.fork;
-        let other_fork = sync.fork != peer.remote.fork;
-        if other_fork {
-            peer.ask_anew();
-        }
-        // In the same history, it may prove now what it could not, or reach further.
-        let from = match (other_fork, length_changed) {
-            (true, _) => 0,
-            (false, true) => sync.length.min(peer.remote.length),
-            (false, false) => u64::MAX,
-        };
-        self.wants.look_again(Some(id), from);
-        peer.remote = sync;
-        peer.synced = true;
-        peer.acked = if same_fork { sync.remote_length } else { 0 };
-        if self.close_if_idle(id) {
-            return;
-        }
-        self.update_fork(id, now);
-        self.update(id, now);
-        let Some(peer) = self.peers.get(&id) else { return };
-        let can_upgrade = match length_changed && same_fork {
-            true => self.can_upgrade(peer),
-            false => peer.can_upgrade && same_fork,
-        };
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.can_upgrade = can_upgrade;
-        }
-        if same_fork && self.known.length > sync.length {
-            self.signal(id);
-        }
-    }
-
     /// Numbers a request and sends it.
     pub(crate) fn ask(&mut self, peer: PeerId, fork: u64, request: Request, priority: u64, now: Duration) -> u64 {
         let id = self.free_ids.pop().unwrap_or_else(|| {
@@ -436,7 +308,7 @@ impl Replicator {
     }
 
     /// Forgets a request; its number may be used again if it was answered.
-    fn take_inflight(&mut self, id: u64) -> Option<Inflight> {
+    pub(crate) fn take_inflight(&mut self, id: u64) -> Option<Inflight> {
         let asked = self.inflight.remove(&id)?;
         if let Some(peer) = self.peers.get_mut(&asked.peer) {
             peer.inflight -= 1;
@@ -472,148 +344,9 @@ impl Replicator {
             self.send(asked.peer, Message::Cancel { request: id });
         }
     }
-
-    /// The request that a peer answers.
-    fn take_answer(&mut self, peer: PeerId, id: u64, now: Duration) -> Option<Inflight> {
-        let Some(asked) = self.inflight.get(&id) else {
-            // Its answer is not of use any more, but shows that it answers.
-            let answers = self.peers.get_mut(&peer).filter(|peer| peer.given_up == Some(id));
-            if let Some(peer) = answers {
-                (peer.given_up, peer.is_late) = (None, false);
-            }
-            return None;
-        };
-        if asked.peer != peer {
-            return None;
-        }
-        let asked = self.take_inflight(id)?;
-        self.free_ids.push(id);
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.answered(asked.sent, now);
-        }
-        Some(asked)
-    }
-
-    /// An answer of a peer. `leaf` is that of its block, if it is known.
-    pub(crate) fn on_data(&mut self, id: PeerId, request: u64, proof: &Proof, leaf: Option<Node>, now: Duration) {
-        if request == 0 && proof.upgrade.as_ref().is_some_and(|upgrade| upgrade.start == 0) {
-            return self.on_conflict_proof(id, proof);
-        }
-        let Some(asked) = self.take_answer(id, request, now) else { return };
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.gave();
-        }
-        if asked.fork != proof.fork {
-            return self.update_all(now);
-        }
-        if proof.fork > self.core.fork() {
-            match self.on_reorg_data(proof, now) {
-                Ok(()) => {}
-                Err(error) => self.offend(id, &error, now),
-            }
-            return self.update_all(now);
-        }
-        let before = self.known;
-        let outcome = if matches(&asked.request, proof) {
-            self.core.verify_later(proof, leaf)
-        } else {
-            Err(Error::InvalidProof("it is not what was asked for"))
-        };
-        match outcome {
-            Ok(Verified::Stored(_)) => self.stored(proof, before),
-            Ok(Verified::Stale) => {}
-            Err(error) if error.fault() == Fault::Peer => self.offend(id, &error, now),
-            Err(error) => {
-                debug!(%error, "cannot store what a peer sent");
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.paused = true;
-                }
-            }
-        }
-        // What is left of the wants can be asked of this peer; of the others only after the state changed.
-        if proof.upgrade.is_some() || self.peers.get(&id).is_none_or(|peer| peer.paused) {
-            self.update_all(now);
-        } else {
-            self.update(id, now);
-        }
-    }
-
-    fn stored(&mut self, proof: &Proof, before: Known) {
-        self.learn(before);
-        let now = self.known;
-        if proof.upgrade.is_some() || now.has_manifest != before.has_manifest {
-            if now.has_manifest != before.has_manifest {
-                // JavaScript tells of the manifest before it tells of the length that came with it.
-                self.known = Known { has_manifest: true, ..before };
-                self.signal_all();
-            }
-            self.known = now;
-            self.signal_all();
-            self.wants.resolve_local(&self.core);
-            self.wants.look_again(None, u64::MAX);
-        }
-        if let Some(block) = &proof.block {
-            self.wants.resolve(block.index, || Ok(Some(block.value.clone())));
-        }
-        if !self.wants.seeks.is_empty() {
-            self.wants.resolve_seeks(&self.core);
-        }
-    }
-
-    /// A peer sent what is not proven. The owner of the core may have signed two histories; if the peer cannot show that, it lied.
-    fn offend(&mut self, id: PeerId, error: &Error, now: Duration) {
-        debug!(%error, "a peer sent what is not proven");
-        let local = self.core.length();
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let (fork, length) = (peer.remote.fork, peer.remote.length.min(local));
-        if peer.paused || length == 0 {
-            return self.outputs.push(Output::Drop(id, Offence::InvalidProof(error.to_string())));
-        }
-        peer.paused = true;
-        peer.suspected = Some(now);
-        let upgrade = Some(crate::proof::UpgradeRequest { start: 0, length });
-        self.send(
-            id,
-            Message::Request { id: 0, fork, request: Request { upgrade, ..Request::default() }, priority: 0 },
-        );
-        let asked: Vec<u64> = self.inflight.iter().filter(|(_, asked)| asked.peer == id).map(|(&id, _)| id).collect();
-        for asked in asked {
-            self.cancel(asked);
-        }
-    }
-
-    /// A peer shows what the owner of the core signed, because we asked for it or, as JavaScript's peers do, because it found two
-    /// histories. That is safe: the core is frozen only by two signatures of its owner over trees of which one is no part of the
-    /// other. It says so once before it closes the channel; who comes with more costs us signature checks for nothing.
-    fn on_conflict_proof(&mut self, id: PeerId, proof: &Proof) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let suspected = peer.suspected.is_some();
-        if !suspected && std::mem::replace(&mut peer.warned, true) {
-            let reason = Offence::InvalidProof("it warns of other histories again and again".into());
-            return self.outputs.push(Output::Drop(id, reason));
-        }
-        match self.core.check_conflict(proof) {
-            Ok(true) => debug!("the owner of the core signed two histories"),
-            Ok(false) if !suspected => {}
-            Ok(false) => {
-                let reason = Offence::InvalidProof("it sent what is not of the core".into());
-                self.outputs.push(Output::Drop(id, reason));
-            }
-            Err(error) => self.outputs.push(Output::Drop(id, Offence::InvalidProof(error.to_string()))),
-        }
-    }
 }
 
 pub(crate) fn known(core: &Hypercore) -> Known {
     let (fork, length, _) = core.signed_size();
     Known { fork, length, has_manifest: core.verifier().is_some_and(|verifier| !verifier.is_compat()) }
-}
-
-/// Whether the answer is one to the request, and to nothing more.
-fn matches(request: &Request, proof: &Proof) -> bool {
-    let same = |asked: Option<u64>, got: Option<u64>| got.is_none() || got == asked;
-    same(request.block.map(|block| block.index), proof.block.as_ref().map(|block| block.index))
-        && same(request.hash.map(|hash| hash.index), proof.hash.as_ref().map(|hash| hash.index))
-        && same(request.seek.map(|seek| seek.bytes), proof.seek.as_ref().map(|seek| seek.bytes))
-        && (proof.upgrade.is_none() || request.upgrade.is_some())
 }
