@@ -13,9 +13,8 @@ use crate::{Error, Fault, Node, Verified};
 impl Replicator {
     pub(crate) fn on_refusal(&mut self, id: PeerId, request: u64, now: Duration) {
         let newest = self.core.fork();
-        if let Some(asked) = self.take_answer(id, request, now)
-            && let Some(peer) = self.peers.get_mut(&id)
-        {
+        let Some(asked) = self.take_answer(id, request, now) else { return };
+        if let Some(peer) = self.peers.get_mut(&id) {
             if peer.remote.fork == asked.fork {
                 // What it has of another history than the one it was asked about, it said, or will.
                 peer.refused(&asked.request);
@@ -105,7 +104,7 @@ impl Replicator {
             self.known = now;
             self.signal_all();
             self.wants.resolve_local(&self.core);
-            self.wants.look_again(None, u64::MAX);
+            self.wants.look_again();
         }
         if let Some(block) = &proof.block {
             self.wants.resolve(block.index, || Ok(Some(block.value.clone())));

@@ -42,7 +42,7 @@ impl Replicator {
             self.ask_others(now);
         }
         // Where answers are to come, the search goes on with them.
-        let looks_on = |peer: &Peer| peer.looks_on() && peer.inflight == 0;
+        let looks_on = |peer: &Peer| peer.looks_on() && peer.inflight == 0 && peer.credit.is_left(now);
         let after = if self.peers.values().any(looks_on) { Duration::ZERO } else { SLOW_MIN };
         self.needs_tick().then_some(after)
     }
@@ -57,7 +57,7 @@ impl Replicator {
     fn look_on(&mut self, now: Duration) {
         let ids: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| peer.looks_on()).map(|(&id, _)| id).collect();
         for id in ids {
-            self.update(id, now);
+            self.look(id, now);
         }
     }
 

@@ -9,9 +9,11 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::DownloadRange;
-use super::by_hand::{HONEST, NOW, Side, settle, sides};
+use super::by_hand::{HONEST, LIAR, NOW, Side, settle, sides};
+use super::credit::MAX_WORDS;
 use super::messages::{Message, Sync};
 use super::peer::Peer;
+use super::queue::MAX_LOOK;
 use super::ranges::{MAX_LOOK_WORDS, Range, Search};
 use super::replicator::Output;
 use crate::merkle::verify_fully_remote;
@@ -117,6 +119,51 @@ fn the_search_ends_where_there_is_nothing() {
     // What it says then is seen.
     copy.hears(vec![range_message(0, 1)]);
     assert_eq!(asked(&mut copy), [0]);
+}
+
+#[test]
+fn a_peer_that_says_the_same_again_and_again_is_searched_less_often() {
+    const MANY: u64 = 1 << 22;
+    let core = long_core();
+    core.set_here(1, MANY);
+    let mut copy = Side::new(core);
+    for peer in [HONEST, LIAR] {
+        copy.replicator.opened(peer, NOW);
+    }
+    let (_, _all) = copy.replicator.wants.add_range(DownloadRange::default());
+    copy.hears(vec![Message::Sync(long_sync()), range_message(1, MANY - 1)]);
+    // Each of these is about all that is here.
+    copy.hears((0..MAX_WORDS / MAX_LOOK_WORDS as u64).map(|_| range_message(1, 1)).collect());
+    assert!(asked(&mut copy).is_empty());
+    // That it has more is seen, but not at once.
+    copy.hears(vec![range_message(0, 1), Message::Sync(long_sync())]);
+    assert!(asked(&mut copy).is_empty() && copy.replicator.tick(NOW) > Some(NOW));
+    // Of no other.
+    for message in [Message::Sync(long_sync()), range_message(MANY, 1)] {
+        copy.replicator.on_message(LIAR, message, NOW);
+    }
+    assert_eq!(asked(&mut copy), [MANY]);
+    copy.replicator.tick(Duration::from_millis(250));
+    assert_eq!(asked(&mut copy), [0]);
+}
+
+#[test]
+fn what_waits_is_found_though_the_peer_says_more_and_more() {
+    const MANY: u64 = 4 * MAX_LOOK as u64;
+    let mut copy = with_shorter(2 * MANY, &[], 0);
+    let _waits: Vec<_> = (0..MANY).map(|index| copy.replicator.wants.add_block(index)).collect();
+    let sync =
+        Sync { length: 2 * MANY, remote_length: 2 * MANY, uploading: true, downloading: true, ..Sync::default() };
+    copy.hears(vec![Message::Sync(sync), range_message(MANY - 1, 1)]);
+    // Nobody waits for these.
+    for index in MANY..MANY + 8 {
+        copy.hears(vec![range_message(index, 1)]);
+        copy.replicator.tick(NOW);
+    }
+    assert_eq!(asked(&mut copy), [MANY - 1]);
+    // What it says of one that waits is seen at once, wherever that is.
+    copy.hears(vec![range_message(MANY / 2, 1)]);
+    assert_eq!(asked(&mut copy), [MANY / 2]);
 }
 
 /// A copy that knows the length of a core of `length` blocks, has those `here`, and a peer with the first `theirs`.

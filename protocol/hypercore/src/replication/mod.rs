@@ -44,6 +44,7 @@ mod by_hand;
 #[cfg(test)]
 mod conflicts;
 mod connection;
+mod credit;
 mod entry;
 #[cfg(test)]
 mod forks;

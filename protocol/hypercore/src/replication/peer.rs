@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use super::credit::Credit;
 use super::messages::Sync;
 use super::remote_wants::RemoteWants;
 use crate::bitfield::Bitfield;
@@ -85,6 +86,8 @@ pub(crate) struct Peer {
     pub(crate) looking: bool,
     /// As that, of what someone waits for.
     pub(crate) looking_for_waiting: bool,
+    /// How much may be searched because of what it says.
+    pub(crate) credit: Credit,
     pub(crate) last_extension: String,
     pub(crate) last_sent_extension: String,
 }
@@ -119,6 +122,7 @@ impl Peer {
             rests_until: None,
             looking: false,
             looking_for_waiting: false,
+            credit: Credit::new(now),
             last_extension: String::new(),
             last_sent_extension: String::new(),
         }
@@ -198,7 +202,7 @@ impl Peer {
 
     /// Whether a search for what it has is to go on.
     pub(crate) fn looks_on(&self) -> bool {
-        (self.looking || self.looking_for_waiting) && !self.paused
+        (self.looking || self.looking_for_waiting || self.credit.owes()) && !self.paused
     }
 
     /// It sent what it was asked for.

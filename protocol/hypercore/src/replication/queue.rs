@@ -26,6 +26,8 @@ pub(crate) struct Queue {
     next: u64,
     /// How far it was searched for what a peer has.
     looked: HashMap<PeerId, Looked>,
+    /// So many blocks were looked at.
+    pub(crate) words: u64,
 }
 
 impl Queue {
@@ -49,6 +51,7 @@ impl Queue {
         let mut last = None;
         for (&place, &index) in self.blocks.range(looked.from..).take(MAX_LOOK) {
             last = Some(place);
+            self.words += 1;
             match can(index) {
                 Can::Give => {
                     found = Some((place, index));
@@ -70,10 +73,10 @@ impl Queue {
         (None, more)
     }
 
-    /// What a peer, or any, could not give may be asked for again: if something changed, or only what it has.
-    pub(crate) fn look_again(&mut self, peer: Option<PeerId>, changed: bool) {
+    /// What a peer, or any, could not give may be asked for again, and all from the place `from` on.
+    pub(crate) fn look_again(&mut self, peer: Option<PeerId>, from: u64) {
         for (_, looked) in self.looked.iter_mut().filter(|(id, _)| peer.is_none_or(|peer| peer == **id)) {
-            looked.look_again(if changed { 0 } else { u64::MAX });
+            looked.look_again(from);
         }
     }
 

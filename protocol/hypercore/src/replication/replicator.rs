@@ -267,14 +267,14 @@ impl Replicator {
             Message::Unwant { start, length, any } => peer.remote_wants.remove(start, length, any),
             Message::Bitfield { start, words } => {
                 peer.set_bits(start, &words);
-                self.wants.look_again(Some(id), start);
-                self.update(id, now);
+                peer.credit.note(start, start.saturating_add(32 * words.len() as u64));
+                self.look(id, now);
             }
             Message::Range { drop, start, length } => {
                 peer.set_range(start, length, !drop);
-                self.wants.look_again(Some(id), start);
+                peer.credit.note(start, start.saturating_add(length));
                 if !drop {
-                    self.update(id, now);
+                    self.look(id, now);
                 }
             }
             Message::Extension { name, message } => {

@@ -30,8 +30,28 @@ impl Replicator {
         }
     }
 
+    /// Searches, as far as it may, for what a peer says that it has, and asks it for that.
+    pub(crate) fn look(&mut self, id: PeerId, now: Duration) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let may = peer.credit.is_left(now);
+        let blocks = if may { peer.credit.take() } else { None };
+        self.wants.take_words();
+        if let Some((start, end)) = blocks {
+            self.wants.look_at(id, start, end);
+        }
+        self.ask_for_more(id, may, now);
+        let words = self.wants.take_words();
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.credit.spend(words, now);
+        }
+    }
+
     /// Asks a peer for as much as it may be asked for.
     pub(crate) fn update(&mut self, id: PeerId, now: Duration) {
+        self.ask_for_more(id, true, now);
+    }
+
+    fn ask_for_more(&mut self, id: PeerId, search: bool, now: Duration) {
         if self.core.is_frozen() {
             return;
         }
@@ -43,8 +63,8 @@ impl Replicator {
             }
             let asked = self.ask_manifest(id, now)
                 || self.ask_seek(id, now)
-                || self.ask_queued(id, now)
-                || self.ask_range(id, now)
+                || search && self.ask_queued(id, now)
+                || search && self.ask_range(id, now)
                 || self.ask_reorg(id, now)
                 || self.ask_upgrade(id, now);
             if !asked {

@@ -94,7 +94,7 @@ impl Replicator {
             (false, true) => sync.length.min(peer.remote.length),
             (false, false) => u64::MAX,
         };
-        self.wants.look_again(Some(id), from);
+        peer.credit.note(from, u64::MAX);
         peer.remote = sync;
         peer.synced = true;
         peer.acked = if same_fork { sync.remote_length } else { 0 };
@@ -102,7 +102,7 @@ impl Replicator {
             return;
         }
         self.update_fork(id, now);
-        self.update(id, now);
+        self.look(id, now);
         let Some(peer) = self.peers.get(&id) else { return };
         let can_upgrade = match length_changed && same_fork {
             true => self.can_upgrade(peer),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::peer::{Peer, PeerId};
-use super::queue::{Can, Queue};
+use super::queue::{Can, MAX_LOOK, Queue};
 use super::ranges::{MAX_LOOK_WORDS, Range, Search};
 use crate::merkle::Seek;
 use crate::{Error, Hypercore};
@@ -52,6 +52,8 @@ pub(crate) struct Wants {
     queue: Queue,
     ranges: Vec<Range>,
     next_range: u64,
+    /// So much was searched in the ranges.
+    words: u64,
     pub(crate) seeks: Vec<SeekWant>,
     /// Blocks that were asked of a peer, by words of 64.
     asked: HashMap<u64, u64>,
@@ -189,7 +191,7 @@ impl Wants {
 
     /// After the history changed: blocks that were here may be gone.
     pub(crate) fn restart(&mut self, length: u64) {
-        self.queue.look_again(None, true);
+        self.queue.look_again(None, 0);
         for range in &mut self.ranges {
             range.start = range.start.min(length);
             range.look_again(None, length);
@@ -227,15 +229,37 @@ impl Wants {
         self.advance_ranges(core);
         let mut search = Search { core, id, peer, asked: &self.asked, words: MAX_LOOK_WORDS, not_told: None };
         let found = self.ranges.iter_mut().find_map(|range| search.next(range, &askable));
+        self.words += (MAX_LOOK_WORDS - search.words) as u64;
         Look { found, not_told: search.not_told, more: found.is_none() && search.is_cut_short() }
     }
 
-    /// What was asked for, or could not be, from the block `from` on may be asked for again: of a peer, or of all.
-    pub(crate) fn look_again(&mut self, peer: Option<PeerId>, from: u64) {
-        self.queue.look_again(peer, from < u64::MAX);
+    /// What could not be asked for may be asked for again.
+    pub(crate) fn look_again(&mut self) {
+        self.queue.look_again(None, u64::MAX);
         for range in &mut self.ranges {
-            range.look_again(peer, from);
+            range.look_again(None, u64::MAX);
         }
+    }
+
+    /// A peer said something of these blocks, which may be asked of it now.
+    pub(crate) fn look_at(&mut self, peer: PeerId, start: u64, end: u64) {
+        let mut place = u64::MAX;
+        for (at, (_, block)) in self.blocks.range(start..end.max(start)).enumerate() {
+            self.queue.words += 1;
+            place = if at < MAX_LOOK { place.min(block.queued.unwrap_or(u64::MAX)) } else { 0 };
+            if place == 0 {
+                break;
+            }
+        }
+        self.queue.look_again(Some(peer), place);
+        for range in &mut self.ranges {
+            range.look_again(Some(peer), start);
+        }
+    }
+
+    /// How much was searched since this was last asked, in words of 64 blocks and blocks that wait.
+    pub(crate) fn take_words(&mut self) -> u64 {
+        std::mem::take(&mut self.words) + std::mem::take(&mut self.queue.words)
     }
 
     /// The peer is gone.
