@@ -36,7 +36,8 @@
 //! [`CONFLICT_TIMEOUT`], that the owner of the core signed two histories; if not, it loses its connection, as does one of which
 //! nothing comes for [`STALLED`] while it owes an answer, or that asks for too much ([`MAX_PEER_REQUESTS`], [`MAX_INVALID_REQUESTS`]). One that refuses what it could
 //! know rests before it is asked again, and is not asked any more after [`MAX_REFUSALS`]. What a peer can make us remember
-//! is bounded ([`MAX_REMOTE_PAGES`]); what is not asked for is not looked at.
+//! is bounded ([`MAX_REMOTE_PAGES`]); what is not asked for is not looked at, and what one says makes us search so much a
+//! second and no more.
 
 mod answers;
 #[cfg(test)]
