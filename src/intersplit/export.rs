@@ -1,10 +1,10 @@
 //! A room's account as text, JSON and CSV: as clients of the bridge get it, and as the terminal prints it. The two differ, as in
 //! the original.
 
-use encoding::json::{Object, Value, stringify_pretty};
+use encoding::json::{JsString, Object, Value, stringify_pretty};
 
 use super::amount::{format_cents, format_signed};
-use super::summary::{Settlement, Summary};
+use super::summary::Summary;
 
 /// A form of export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,63 +38,90 @@ impl Format {
 }
 
 /// What a client of the bridge gets.
-pub fn for_bridge(summary: &Summary, format: Format) -> String {
+pub fn for_bridge(summary: &Summary, format: Format) -> JsString {
+    let mut text = Text::default();
     match format {
-        Format::Csv => csv(summary),
-        Format::Json => stringify_pretty(&summary.to_value().into()),
+        Format::Csv => text.csv(summary),
+        Format::Json => return stringify_pretty(&summary.to_value().into()).into(),
         Format::Text => {
-            let mut lines = vec!["InterSplit Settlement Export".to_owned()];
-            lines.extend(head(summary));
-            lines.push("settlements:".into());
-            lines.extend(payments(&summary.settlements));
-            lines.join("\n")
+            text.push("InterSplit Settlement Export\n");
+            text.head(summary);
+            text.payments(summary);
         }
     }
+    JsString::from_utf16(&text.0)
 }
 
 /// What the terminal prints; `generated_at` is the time in ISO 8601.
 pub fn for_terminal(summary: &Summary, format: Format, generated_at: &str) -> String {
+    let mut text = Text::default();
     match format {
-        Format::Csv => csv(summary),
-        Format::Json => stringify_pretty(&document(summary, generated_at).into()),
+        Format::Csv => text.csv(summary),
+        Format::Json => return stringify_pretty(&document(summary, generated_at).into()),
         Format::Text => {
-            let mut lines = vec!["InterSplit Settlement Export".to_owned(), format!("generated_at: {generated_at}")];
-            lines.extend(head(summary));
-            lines.push("balances:".into());
-            let balances = summary.balances.iter();
-            lines.extend(balances.map(|balance| format!("- {}: {}", balance.member, format_signed(balance.cents))));
-            if summary.balances.is_empty() {
-                lines.push("- none".into());
+            text.push(&format!("InterSplit Settlement Export\ngenerated_at: {generated_at}\n"));
+            text.head(summary);
+            text.push("balances:\n");
+            for balance in &summary.balances {
+                text.push("- ");
+                text.name(&balance.member);
+                text.push(&format!(": {}\n", format_signed(balance.cents)));
             }
-            lines.push("settlements:".into());
-            lines.extend(payments(&summary.settlements));
-            lines.join("\n")
+            if summary.balances.is_empty() {
+                text.push("- none\n");
+            }
+            text.payments(summary);
         }
     }
+    String::from_utf16_lossy(&text.0)
 }
 
-fn head(summary: &Summary) -> [String; 3] {
-    [
-        format!("channel: {}", summary.channel),
-        format!("events: {}", summary.event_count),
-        format!("total: {}", format_cents(summary.total_cents)),
-    ]
-}
+/// Text in UTF-16, because names may have half of a surrogate pair, which a client gets as JavaScript would send it.
+#[derive(Default)]
+struct Text(Vec<u16>);
 
-fn payments(settlements: &[Settlement]) -> Vec<String> {
-    if settlements.is_empty() {
-        return vec!["- none".into()];
+impl Text {
+    fn push(&mut self, text: &str) {
+        self.0.extend(text.encode_utf16());
     }
-    let line =
-        |payment: &Settlement| format!("- {} -> {}: {}", payment.from, payment.to, format_cents(payment.amount_cents));
-    settlements.iter().map(line).collect()
-}
 
-/// Fields are not quoted, as in the original.
-fn csv(summary: &Summary) -> String {
-    let row = |payment: &Settlement| format!("{},{},{}", payment.from, payment.to, format_cents(payment.amount_cents));
-    let rows = summary.settlements.iter().map(row);
-    std::iter::once("from,to,amount".to_owned()).chain(rows).collect::<Vec<_>>().join("\n")
+    fn name(&mut self, name: &JsString) {
+        self.0.extend(name.encode_utf16());
+    }
+
+    fn head(&mut self, summary: &Summary) {
+        self.push("channel: ");
+        self.name(&summary.channel);
+        let total = format_cents(summary.total_cents);
+        self.push(&format!("\nevents: {}\ntotal: {total}\n", summary.event_count));
+    }
+
+    /// The last of the lines, without an end of its own.
+    fn payments(&mut self, summary: &Summary) {
+        self.push("settlements:");
+        for payment in &summary.settlements {
+            self.push("\n- ");
+            self.name(&payment.from);
+            self.push(" -> ");
+            self.name(&payment.to);
+            self.push(&format!(": {}", format_cents(payment.amount_cents)));
+        }
+        if summary.settlements.is_empty() {
+            self.push("\n- none");
+        }
+    }
+
+    /// Fields are not quoted, as in the original.
+    fn csv(&mut self, summary: &Summary) {
+        self.push("from,to,amount");
+        for payment in &summary.settlements {
+            self.push("\n");
+            self.name(&payment.from);
+            self.push(",");
+            self.name(&payment.to);
+            self.push(&format!(",{}", format_cents(payment.amount_cents)));
+        }
+    }
 }
 
 fn document(summary: &Summary, generated_at: &str) -> Object {
@@ -117,4 +144,23 @@ fn document(summary: &Summary, generated_at: &str) -> Object {
         .with("total", format_cents(summary.total_cents))
         .with("balances", balances.collect::<Vec<_>>())
         .with("settlements", settlements.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ledger::summarize, summary::Settlement};
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_reaches_a_client_as_it_is() {
+        let [lone, whole] = [JsString::from_utf16(&[0xd800]), JsString::from("zoë")];
+        let payment = Settlement { from: lone.clone(), to: whole, amount_cents: 150.0 };
+        let mut summary = summarize(lone, &[]);
+        summary.settlements.push(payment);
+        let shown = |format| Value::from(for_bridge(&summary, format)).to_string();
+        assert_eq!(shown(Format::Csv), r#""from,to,amount\n\ud800,zoë,1.50""#);
+        assert!(shown(Format::Text).starts_with(r#""InterSplit Settlement Export\nchannel: \ud800\nevents: 0\n"#));
+        assert!(shown(Format::Text).ends_with(r#"settlements:\n- \ud800 -> zoë: 1.50""#));
+        assert_eq!(for_terminal(&summary, Format::Csv, ""), "from,to,amount\n\u{fffd},zoë,1.50");
+    }
 }

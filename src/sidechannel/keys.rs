@@ -53,18 +53,19 @@ pub(super) fn text_or_empty(value: Option<&Value>) -> Option<JsString> {
     }
 }
 
-/// The bytes of hex text as Node's `Buffer.from(text, "hex")` reads it, up to the first pair that is not hex, if they are `N`.
+/// The bytes of hex text, if they are `N` and nothing else is in it. So does Bare's `Buffer.from(text, "hex")`, on which the original
+/// runs; Node's ends at the first pair that is not hex.
 pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |c: &u8| char::from(*c).to_digit(16).map(|digit| digit as u8);
-    let mut pairs = text.as_bytes().chunks_exact(2).map(|pair| Some(digit(&pair[0])? << 4 | digit(&pair[1])?));
+    let digit = |c: u8| char::from(c).to_digit(16).map(|digit| digit as u8);
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
     let mut bytes = [0; N];
-    for byte in &mut bytes {
-        *byte = pairs.next()??;
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
     }
-    match pairs.next() {
-        Some(Some(_)) => None,
-        _ => Some(bytes),
-    }
+    Some(bytes)
 }
 
 /// Lower-case hex.
@@ -112,11 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn hex_ends_at_the_first_pair_that_is_none() {
+    fn hex_is_whole() {
         assert_eq!(unhex::<2>("aB01"), Some([0xab, 1]));
-        assert_eq!(unhex::<2>("ab01zz12"), Some([0xab, 1]));
-        assert_eq!(unhex::<2>("ab011"), Some([0xab, 1]));
-        for wrong in ["", "ab", "abz1", "ab0102", "äb01", "+f01"] {
+        for wrong in ["", "ab", "abz1", "ab0102", "äb01", "+f01", "ab01zz", "ab011", "ab01 ", "ab01\0"] {
             assert_eq!(unhex::<2>(wrong), None, "{wrong}");
         }
         assert_eq!(hex(&[0, 0x1f, 0xff]), "001fff");

@@ -44,6 +44,11 @@ pub(super) fn parse_welcome(text: &str) -> Result<Value, String> {
     let text = String::from_utf8_lossy(&text);
     let text = json::trim(&text);
     let text = text.strip_prefix("b64:").unwrap_or(text);
-    let parsed = if text.starts_with('{') { json::parse(text).ok() } else { parse_base64_json(&text.into()) };
+    let parsed = if text.starts_with('{') {
+        json::parse(text).ok()
+    } else {
+        // Tools break the lines of base64.
+        parse_base64_json(&text.split_ascii_whitespace().collect::<String>().into())
+    };
     parsed.filter(|value| matches!(value, Value::Object(_))).ok_or_else(|| "is not a welcome".into())
 }
