@@ -1,6 +1,7 @@
 //! A small HTTP server: what the web page and the metrics are served by. It reads requests without a body, and gives whoever
 //! connects a bounded place, time and buffer.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::ready;
 use std::io;
@@ -16,14 +17,17 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::bridge::origin::Host;
 
-/// Connections at a time; further ones wait in the system's queue until one has ended.
+/// Connections at a time. A further one takes the place of the oldest, so that who holds connections open keeps nobody out.
 pub(crate) const MAX_CONNECTIONS: usize = 64;
+
+/// So long a connection keeps its place from others: what is served takes a few milliseconds.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// A request must have come whole in that time, which is also how long a connection may be idle.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,22 +87,33 @@ impl Drop for Server {
 }
 
 async fn accept(listener: TcpListener, name: &'static str, site: Site) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut by_age = VecDeque::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
-                let site = site.clone();
-                connections.spawn(async move {
-                    serve(stream, name, site).await;
-                    drop(place);
-                });
+                make_room(&mut connections, &mut by_age).await;
+                by_age.push_back((Instant::now(), connections.spawn(serve(stream, name, site.clone()))));
             }
             Err(error) => {
                 warn!("{name} cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// Waits until there is a place for one more: until a connection has ended, or the oldest has had its time, which ends it.
+async fn make_room(connections: &mut JoinSet<()>, by_age: &mut VecDeque<(Instant, AbortHandle)>) {
+    loop {
+        while connections.try_join_next().is_some() {}
+        by_age.retain(|(_, connection)| !connection.is_finished());
+        let Some((since, oldest)) = by_age.front().filter(|_| by_age.len() >= MAX_CONNECTIONS) else { return };
+        tokio::select! {
+            _ = connections.join_next() => {}
+            () = tokio::time::sleep_until(*since + GRACE) => {
+                oldest.abort();
+                by_age.pop_front();
             }
         }
     }

@@ -3,6 +3,7 @@
 use encoding::json::JsString;
 use indexmap::IndexSet;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::event::Event;
 use super::filter::Filter;
@@ -21,6 +22,8 @@ pub(crate) const MAX_WRONG_TOKENS: u32 = 32;
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) queue: Queue,
+    /// When it came.
+    pub(crate) since: Instant,
     state: Mutex<State>,
 }
 
@@ -45,7 +48,7 @@ impl Client {
             filter: Filter::parse(filter),
             channels: IndexSet::new(),
         };
-        Client { queue: Queue::default(), state: Mutex::new(state) }
+        Client { queue: Queue::default(), since: Instant::now(), state: Mutex::new(state) }
     }
 
     pub(crate) fn is_authenticated(&self) -> bool {

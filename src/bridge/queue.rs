@@ -39,6 +39,10 @@ pub(crate) enum End {
     Unauthenticated,
     /// It showed too many wrong tokens.
     Guessing,
+    /// It sent a longer message than may be.
+    TooLong,
+    /// What it sent is no WebSocket.
+    Garbage,
     /// The bridge closes.
     Shutdown,
     /// The connection is gone.
@@ -63,12 +67,12 @@ impl Queue {
         self.added.notify_one();
     }
 
-    /// Ends the queue. The first reason stays; what waited is forgotten, unless the bridge closes in order.
+    /// Ends the queue. The first reason stays; what waited is forgotten, unless the connection closes in order.
     pub(crate) fn end(&self, end: End) {
         let mut inner = self.inner.lock();
         match inner.end {
             Some(_) => {}
-            None if end == End::Shutdown => inner.end = Some(end),
+            None if matches!(end, End::Shutdown | End::TooLong | End::Garbage) => inner.end = Some(end),
             None => *inner = Inner { end: Some(end), ..Inner::default() },
         }
         drop(inner);
@@ -158,8 +162,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waited_is_forgotten_unless_the_bridge_closes_in_order() {
-        for (end, kept) in [(End::Shutdown, Some("a".into())), (End::Slow, None)] {
+    async fn what_waited_is_forgotten_unless_the_connection_closes_in_order() {
+        for (end, kept) in [(End::Shutdown, Some("a".into())), (End::Garbage, Some("a".into())), (End::Slow, None)] {
             let queue = Queue::default();
             queue.push("a".into());
             queue.end(end);

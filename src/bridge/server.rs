@@ -10,8 +10,12 @@ use std::time::Duration;
 use encoding::json::{JsString, Object, Value, stringify};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
@@ -29,8 +33,11 @@ use super::session::Session;
 pub const MAX_CLIENTS: usize = 256;
 
 /// So many connections may be open without having shown the token. A further one takes the place of the oldest, so that who
-/// holds connections open cannot keep out who knows the token.
+/// holds connections open cannot keep out who knows the token; it waits until that has had its [`GRACE`].
 pub const MAX_UNAUTHENTICATED: usize = 32;
+
+/// So long a connection keeps its place from others, to show the token: many that come at once all know it, as a rule.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// So many connections without the token may exist, with those that are being closed. A further one ends the oldest of these at
 /// once, without a word.
@@ -107,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) commands: Option<Arc<dyn Commands>>,
     pub(crate) guard: Guard,
+    /// A connection has shown the token, or is gone.
+    pub(crate) vacancy: Notify,
     clients: Mutex<Clients>,
 }
 
@@ -119,6 +128,14 @@ struct Clients {
 }
 
 impl Clients {
+    /// Since when the oldest connection without the token is here, if there is no place for another.
+    fn oldest_of_full(&self) -> Option<Instant> {
+        let mut open = self.by_id.values().map(|(client, _)| client);
+        let mut open = open.by_ref().filter(|client| !client.is_authenticated() && !client.queue.has_ended());
+        let oldest = open.next()?.since;
+        (1 + open.count() >= MAX_UNAUTHENTICATED).then_some(oldest)
+    }
+
     /// Makes room for one more connection without the token: the oldest goes.
     fn make_room(&mut self) {
         let unauthenticated = self.by_id.iter().filter(|(_, (client, _))| !client.is_authenticated());
@@ -153,8 +170,8 @@ impl Bridge {
         }
         let listener = TcpListener::bind((options.host.as_str(), options.port)).await?;
         let local_addr = listener.local_addr()?;
-        let shared =
-            Arc::new(Shared { options, backend, commands, guard: Guard::default(), clients: Mutex::default() });
+        let (guard, vacancy, clients) = (Guard::default(), Notify::new(), Mutex::default());
+        let shared = Arc::new(Shared { options, backend, commands, guard, vacancy, clients });
         let listener = tokio::spawn(accept(listener, shared.clone()));
         Ok(Bridge { shared, local_addr, listener })
     }
@@ -246,11 +263,29 @@ impl Drop for Bridge {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => admit(&shared, stream, from),
+            Ok((stream, from)) => {
+                room(&shared).await;
+                admit(&shared, stream, from);
+            }
             Err(error) => {
                 warn!("SC-Bridge cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
+        }
+    }
+}
+
+/// Waits until one more connection may come: until one has shown the token or is gone, or the oldest has had its time.
+async fn room(shared: &Shared) {
+    loop {
+        let Some(oldest) = shared.clients.lock().oldest_of_full() else { return };
+        let due = oldest + GRACE;
+        if due <= Instant::now() {
+            return;
+        }
+        tokio::select! {
+            () = shared.vacancy.notified() => {}
+            () = tokio::time::sleep_until(due) => {}
         }
     }
 }
@@ -287,16 +322,22 @@ async fn serve(shared: Arc<Shared>, id: u64, client: Arc<Client>, stream: TcpStr
     if let Some(socket) = socket {
         let session = Session::new(shared.clone(), client.clone());
         session.greet();
-        let (sink, stream) = socket.split();
+        let (mut sink, mut stream) = socket.split();
         let end = tokio::select! {
-            end = read(session, stream) => end,
-            end = write(&client, sink, from) => end,
+            end = read(session, &mut stream) => end,
+            end = write(&client, &mut sink, from) => end,
             never = authentication_timeout(&client) => match never {},
         };
         debug!(%from, ?end, "SC-Bridge client gone");
+        if matches!(end, End::TooLong | End::Garbage)
+            && let Ok(mut socket) = stream.reunite(sink)
+        {
+            drain(socket.get_mut()).await;
+        }
     }
     client.queue.end(End::Gone);
     shared.clients.lock().by_id.remove(&id);
+    shared.vacancy.notify_one();
 }
 
 fn config(options: &BridgeOptions) -> WebSocketConfig {
@@ -308,33 +349,57 @@ fn config(options: &BridgeOptions) -> WebSocketConfig {
         .read_buffer_size(WRITE_BUFFER_BYTES)
 }
 
-/// Handles what the client sends, one message after the other.
-async fn read<S>(session: Session, mut stream: S) -> End
+/// Handles what the client sends, one message after the other. What is no message ends its queue, so that it is told why.
+async fn read<S>(session: Session, stream: &mut S) -> End
 where
     S: Stream<Item = Result<Message, WebSocketError>> + Unpin,
 {
-    while let Some(Ok(message)) = stream.next().await {
-        match message {
-            Message::Text(text) => session.handle(text.as_bytes()).await,
-            Message::Binary(bytes) => session.handle(&bytes).await,
-            _ => {}
-        }
+    loop {
+        let end = match stream.next().await {
+            Some(Ok(Message::Text(text))) => {
+                session.handle(text.as_bytes()).await;
+                continue;
+            }
+            Some(Ok(Message::Binary(bytes))) => {
+                session.handle(&bytes).await;
+                continue;
+            }
+            Some(Ok(_)) => continue,
+            Some(Err(WebSocketError::Capacity(_))) => End::TooLong,
+            Some(Err(WebSocketError::Utf8(_))) => End::Garbage,
+            Some(Err(WebSocketError::Protocol(error))) if error != ProtocolError::ResetWithoutClosingHandshake => {
+                End::Garbage
+            }
+            Some(Err(_)) | None => return End::Gone,
+        };
+        session.end(end);
+        std::future::pending::<()>().await;
     }
-    End::Gone
+}
+
+/// Takes what a client still sends that has been told to go: the system drops what is on its way to it where a socket is closed over
+/// unread bytes.
+async fn drain(socket: &mut TcpStream) {
+    let _ = socket.shutdown().await;
+    let mut rest = vec![0; WRITE_BUFFER_BYTES];
+    let all = async { while socket.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, all).await;
 }
 
 /// Sends what the client is to get; says goodbye where that was decided here.
-async fn write<S>(client: &Client, mut sink: S, from: SocketAddr) -> End
+async fn write<S>(client: &Client, sink: &mut S, from: SocketAddr) -> End
 where
     S: Sink<Message, Error = WebSocketError> + Unpin,
 {
     let end = tokio::select! {
         end = client.queue.ended() => end,
-        _ = send_all(client, &mut sink) => End::Gone,
+        _ = send_all(client, sink) => End::Gone,
     };
     let (code, reason) = match end {
         End::Gone => return end,
         End::Slow => (CloseCode::Policy, "Too slow: messages were not read."),
+        End::TooLong => (CloseCode::Size, "The message is too long."),
+        End::Garbage => (CloseCode::Protocol, "That is no WebSocket."),
         End::Shutdown => (CloseCode::Away, "The peer stops."),
         End::Unauthenticated | End::Guessing => (CloseCode::Policy, "Unauthorized."),
     };
@@ -342,7 +407,7 @@ where
         warn!(%from, "SC-Bridge drops a client: it does not read what it is sent");
     }
     let close = async {
-        // What was answered before the peer stopped, above all to who told it to.
+        // What was answered before, above all to who told the peer to stop.
         while let Some(frame) = client.queue.try_next() {
             sink.feed(Message::Text(frame)).await?;
         }

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::backend::Operation;
 use super::client::Client;
 use super::filter::Filter;
+use super::queue::End;
 use super::server::Shared;
 use super::value::{embed_welcome, parse_json_or_base64};
 
@@ -58,6 +59,11 @@ impl Session {
                 .with("filter", options.filter.as_str())
                 .with("requiresAuth", true),
         );
+    }
+
+    /// Nothing more is answered.
+    pub(crate) fn end(&self, end: End) {
+        self.client.queue.end(end);
     }
 
     /// Handles one message of the client; none of one that is being dropped, for it would not get the answer.
@@ -172,6 +178,7 @@ impl Session {
             return Err("Unauthorized.".into());
         }
         self.client.authenticate();
+        self.shared.vacancy.notify_one();
         reply.send(Object::new().with("type", "auth_ok"));
         Ok(())
     }

@@ -48,11 +48,35 @@ async fn pages_of_other_sites_are_refused() {
 
 #[tokio::test]
 async fn an_oversize_message_costs_its_sender_the_connection() {
-    let setup = setup_with(BridgeOptions { max_frame_bytes: 1000, ..options() }, None).await;
+    let setup = setup_with(BridgeOptions { max_frame_bytes: 100_000, ..options() }, None).await;
     let (mut hostile, mut other) = (setup.enter().await, setup.enter().await);
-    hostile.tell(&format!(r#"{{"pad":"{}"}}"#, "x".repeat(1000))).await;
-    hostile.closed().await;
+    hostile.tell(&"x".repeat(100_000)).await;
+    assert!(hostile.next().await.contains("Invalid JSON."), "this long it may be");
+    // Much more than the bridge reads, and than the system keeps for it.
+    hostile.tell(&"x".repeat(8_000_000)).await;
+    assert_eq!(hostile.closed().await, Some(CloseCode::Size));
     assert!(other.ask(r#"{"type":"ping"}"#).await.contains("pong"));
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_told_so_after_its_answers() {
+    let setup = setup().await;
+    let mut hostile = setup.enter().await;
+    hostile.tell(r#"{"type":"stats"}"#).await;
+    // A ping must not be longer than 125 bytes.
+    hostile.0.get_mut().write_all(&[[0x89, 0xfe, 0, 126].as_slice(), &[0; 130]].concat()).await.expect("open");
+    assert!(hostile.next().await.contains("stats"));
+    assert_eq!(hostile.closed().await, Some(CloseCode::Protocol));
+}
+
+#[tokio::test]
+async fn clients_that_come_at_once_all_enter() {
+    let setup = setup().await;
+    let all = (0..200).map(|_| setup.enter());
+    let mut all = futures_util::future::join_all(all).await;
+    for client in &mut all {
+        assert!(client.ask(r#"{"type":"ping"}"#).await.contains("pong"));
+    }
 }
 
 #[tokio::test]
