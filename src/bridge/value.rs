@@ -129,8 +129,23 @@ mod tests {
             assert_eq!(decode_base64(text.encode_utf16()).as_deref(), Some(*expected), "{text}");
         }
         let refused = [
-            "Y", "YWJjY", "YQ=", "YQ===", "YWJj=ZGVm", "=YQ==", "==", "YW Jj\n", "YW\nJj", "YQ==\u{a0}", "!!!", "éYQ", "Mé",
-            "YWJj\u{141}ZGVm", "क्षि", "MQ%%", "b64:e30=",
+            "Y",
+            "YWJjY",
+            "YQ=",
+            "YQ===",
+            "YWJj=ZGVm",
+            "=YQ==",
+            "==",
+            "YW Jj\n",
+            "YW\nJj",
+            "YQ==\u{a0}",
+            "!!!",
+            "éYQ",
+            "Mé",
+            "YWJj\u{141}ZGVm",
+            "क्षि",
+            "MQ%%",
+            "b64:e30=",
         ];
         for text in refused {
             assert_eq!(decode_base64(text.encode_utf16()), None, "{text}");
@@ -150,7 +165,18 @@ mod tests {
         assert_eq!(read(r#""eyJhIjoxfQ==""#), object);
         assert_eq!(read(r#""eyJhIjoxfQ""#), object);
         assert_eq!(read("[1]"), Some("[1]".into()));
-        for nothing in ["null", "true", "5", r#""""#, r#"" ""#, r#""{""#, r#""bnVsbA==""#, r#""eyJhIjox fQ==""#, r#""%%%""#, r#""MA==""#] {
+        for nothing in [
+            "null",
+            "true",
+            "5",
+            r#""""#,
+            r#"" ""#,
+            r#""{""#,
+            r#""bnVsbA==""#,
+            r#""eyJhIjox fQ==""#,
+            r#""%%%""#,
+            r#""MA==""#,
+        ] {
             assert_eq!(read(nothing), None, "{nothing}");
         }
         assert_eq!(read(r#""{\"a\":\"\ud800\"}""#), Some(r#"{"a":"\ud800"}"#.into()));
