@@ -77,6 +77,8 @@ impl Chunk {
 #[derive(Debug)]
 pub(super) struct Outbox {
     chunks: VecDeque<Chunk>,
+    /// The chunk from which the packet came that was sent last as a new one: the next one begins there or in the next.
+    newest: usize,
     /// Bytes below are acknowledged in order.
     acked: u64,
     /// Bytes below were sent at least once.
@@ -100,6 +102,7 @@ impl Outbox {
     pub(super) fn new(first: u64) -> Self {
         Self {
             chunks: VecDeque::new(),
+            newest: 0,
             acked: 0,
             sent: 0,
             written: 0,
@@ -197,7 +200,10 @@ impl Outbox {
     pub(super) fn copy_payload(&self, packet: &Sent, out: &mut Vec<u8>) {
         let mut at = packet.offset;
         let end = at + u64::from(packet.len);
-        let mut index = self.chunks.partition_point(|chunk| chunk.end() <= at);
+        let mut index = match self.chunks.get(self.newest) {
+            Some(chunk) if chunk.start <= at && at < chunk.end() => self.newest,
+            _ => self.chunks.partition_point(|chunk| chunk.end() <= at),
+        };
         while at < end {
             let Some(chunk) = self.chunks.get(index) else { return };
             let slice = chunk.block.as_slice();
@@ -213,6 +219,9 @@ impl Outbox {
     pub(super) fn push(&mut self, mut packet: Sent) -> u64 {
         packet.offset = self.sent;
         packet.place = Place::InFlight;
+        while self.chunks.get(self.newest).is_some_and(|chunk| chunk.end() <= self.sent) {
+            self.newest += 1;
+        }
         self.sent += u64::from(packet.len);
         self.in_flight += 1;
         self.packets.push_back(packet);
@@ -309,6 +318,7 @@ impl Outbox {
         }
         while self.chunks.front().is_some_and(|chunk| chunk.end() <= self.acked) {
             self.chunks.pop_front();
+            self.newest = self.newest.saturating_sub(1);
         }
         let una = self.una;
         let gone = self.sacked.partition_point(|range| range.end <= una);
