@@ -345,8 +345,9 @@ impl StreamState {
         }
     }
 
-    fn path_of(&self, seq: u64) -> Option<Path> {
-        self.paths.iter().rev().find(|span| span.first <= seq).or(self.paths.front()).map(|span| span.path)
+    /// The place in the list of the path that this packet was sent on first.
+    fn path_index(&self, seq: u64) -> usize {
+        self.paths.iter().rposition(|span| span.first <= seq).unwrap_or(0)
     }
 
     /// Payload bytes of a full packet.

@@ -130,23 +130,24 @@ impl StreamState {
         {
             return Some(transmit);
         }
-        let mut batch: Option<Transmit> = None;
+        // The path by its place in the list, and the size of a packet.
+        let mut batch: Option<(usize, usize)> = None;
         let mut segments = 0;
         let stop = loop {
             if segments >= max_segments {
                 break None;
             }
-            let room = batch.map_or(usize::MAX, |batch| batch.segment_size.min(MAX_BATCH.saturating_sub(buffer.len())));
+            let room = batch.map_or(usize::MAX, |(_, size)| size.min(MAX_BATCH.saturating_sub(buffer.len())));
             let before = buffer.len();
-            let (path, whole) = match self.put_one(now, room, batch.map(|batch| batch.path), buffer) {
+            let (path, whole) = match self.put_one(now, room, batch.map(|(path, _)| path), buffer) {
                 Ok(Some(put)) => put,
                 Ok(None) => break None,
                 Err(blocked) => break Some(blocked),
             };
             let size = buffer.len() - before;
             segments += 1;
-            let first = *batch.get_or_insert(Transmit { path, segment_size: size });
-            if size < first.segment_size || !whole {
+            let (_, full) = *batch.get_or_insert((path, size));
+            if size < full || !whole {
                 break None;
             }
         };
@@ -159,18 +160,20 @@ impl StreamState {
             }
             Some(Blocked::Congestion) | None => {}
         }
-        batch
+        let (path, segment_size) = batch?;
+        Some(Transmit { path: self.paths.get(path)?.path, segment_size })
     }
 
     /// One packet of at most `room` bytes on `path`. `Ok(None)` when the next one does not fit this batch. The flag says
-    /// whether others may follow in the same batch.
+    /// whether others may follow in the same batch. A path is named by its place in the list: comparing whole ones for
+    /// each packet was 2 % of a transfer.
     fn put_one(
         &mut self,
         now: Micros,
         room: usize,
-        path: Option<Path>,
+        path: Option<usize>,
         buffer: &mut Vec<u8>,
-    ) -> Result<Option<(Path, bool)>, Blocked> {
+    ) -> Result<Option<(usize, bool)>, Blocked> {
         let lost = self.out.next_lost();
         if lost.is_none() && !self.has_new() {
             return Err(Blocked::Nothing);
@@ -182,15 +185,15 @@ impl StreamState {
             return Err(Blocked::Pacing);
         }
         if let Some(seq) = lost {
-            let to = self.path_of(seq).ok_or(Blocked::Nothing)?;
+            let to = self.path_index(seq);
             let fits = self.out.get(seq).is_some_and(|sent| HEADER_LEN + usize::from(sent.len) <= room);
             if !fits || path.is_some_and(|path| path != to) {
                 return Ok(None);
             }
-            self.put_again(now, seq, to, buffer);
+            self.put_again(now, seq, self.paths.get(to).ok_or(Blocked::Nothing)?.path.remote_id, buffer);
             return Ok(Some((to, true)));
         }
-        let to = self.path().ok_or(Blocked::Nothing)?;
+        let to = self.paths.len().checked_sub(1).ok_or(Blocked::Nothing)?;
         let len = self.new_payload().ok_or(Blocked::Peer)?;
         if HEADER_LEN + len > room || path.is_some_and(|path| path != to) {
             return Ok(None);
@@ -200,7 +203,7 @@ impl StreamState {
             // A probe is larger than the others and goes alone.
             return Ok(None);
         }
-        self.put_new(now, to, len, padding, buffer);
+        self.put_new(now, self.paths.get(to).ok_or(Blocked::Nothing)?.path.remote_id, len, padding, buffer);
         Ok(Some((to, padding == 0)))
     }
 
@@ -229,7 +232,7 @@ impl StreamState {
         if probing { self.mtu.padding().unwrap_or(0) } else { 0 }
     }
 
-    fn put_new(&mut self, now: Micros, path: Path, len: usize, padding: u8, buffer: &mut Vec<u8>) {
+    fn put_new(&mut self, now: Micros, remote_id: u32, len: usize, padding: u8, buffer: &mut Vec<u8>) {
         let idle = self.out.in_flight() == 0;
         let bits = if len > 0 { flags::DATA } else { flags::END };
         if len == self.out.unsent() {
@@ -255,7 +258,7 @@ impl StreamState {
             self.set_pace(now);
         }
         let seq = self.out.push(sent);
-        self.put_payload(seq, path, buffer);
+        self.put_payload(seq, remote_id, buffer);
         if padding != 0 {
             self.mtu.on_probe_sent();
         }
@@ -265,7 +268,7 @@ impl StreamState {
         self.arm_tail_probe(now);
     }
 
-    fn put_again(&mut self, now: Micros, seq: u64, path: Path, buffer: &mut Vec<u8>) {
+    fn put_again(&mut self, now: Micros, seq: u64, remote_id: u32, buffer: &mut Vec<u8>) {
         let idle = self.out.in_flight() == 0;
         let stamp = self.rate.on_send(now, idle);
         if let Some(sent) = self.out.get_mut(seq) {
@@ -276,16 +279,16 @@ impl StreamState {
             sent.stamp = stamp;
         }
         self.out.mark_resent(seq);
-        self.put_payload(seq, path, buffer);
+        self.put_payload(seq, remote_id, buffer);
         self.stats.retransmits += 1;
         if self.rto_at.is_none() {
             self.rto_at = Some(now + self.rtt.rto());
         }
     }
 
-    fn put_payload(&mut self, seq: u64, path: Path, buffer: &mut Vec<u8>) {
+    fn put_payload(&mut self, seq: u64, remote_id: u32, buffer: &mut Vec<u8>) {
         let Some(sent) = self.out.get(seq).copied() else { return };
-        let header = self.header(path.remote_id, sent.flags, sent.padding, seq);
+        let header = self.header(remote_id, sent.flags, sent.padding, seq);
         let before = buffer.len();
         buffer.extend_from_slice(&header.encode());
         buffer.resize(buffer.len() + usize::from(sent.padding), 0);
@@ -299,12 +302,12 @@ impl StreamState {
         let (path, covers) = match (new, self.out.last_in_flight()) {
             (Some(len), _) => {
                 let path = self.path()?;
-                self.put_new(now, path, len, 0, buffer);
+                self.put_new(now, path.remote_id, len, 0, buffer);
                 (path, self.out.next() - 1)
             }
             (None, Some(seq)) => {
-                let path = self.path_of(seq)?;
-                self.put_again(now, seq, path, buffer);
+                let path = self.paths.get(self.path_index(seq))?.path;
+                self.put_again(now, seq, path.remote_id, buffer);
                 (path, seq)
             }
             (None, None) => return None,
