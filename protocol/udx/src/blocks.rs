@@ -15,6 +15,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -24,23 +25,41 @@ const SMALLEST: usize = 32 << 10;
 const EXTRA: usize = 1 << 10;
 /// Kinds of blocks, each twice as large as the one before: up to 256 KiB.
 const CLASSES: usize = 4;
-/// Bytes that a thread keeps in each class at most: half of what one fast stream has on its way, the window of the receiver.
-const KEPT: usize = 2 << 20;
+/// Bytes that a thread keeps in each class at most: what one fast stream has on its way and waiting to leave.
+const KEPT: usize = 5 << 20;
+/// A class that nothing is taken from for so long is given back to the system by the next that takes anything.
+const REST: Duration = Duration::from_secs(5);
+
+/// Blocks of one size that were given out, the oldest first.
+#[derive(Default)]
+struct Class {
+    given: VecDeque<BytesMut>,
+    taken_at: Option<Instant>,
+}
 
 thread_local! {
-    static GIVEN: RefCell<[VecDeque<BytesMut>; CLASSES]> = RefCell::default();
+    static CLASSES_OF_THREAD: RefCell<[Class; CLASSES]> = RefCell::default();
 }
 
 /// An empty buffer for at least `capacity` bytes.
 #[must_use]
 pub fn take(capacity: usize) -> BytesMut {
+    take_at(capacity, Instant::now())
+}
+
+fn take_at(capacity: usize, now: Instant) -> BytesMut {
     let fits = |class: &usize| capacity <= (SMALLEST << class) + EXTRA;
-    let Some(class) = (0..CLASSES).find(fits).filter(|_| capacity >= SMALLEST) else {
-        return BytesMut::with_capacity(capacity);
-    };
-    let size = (SMALLEST << class) + EXTRA;
-    GIVEN.with_borrow_mut(|given| {
-        let given = &mut given[class];
+    let class = (0..CLASSES).find(fits).filter(|_| capacity >= SMALLEST);
+    CLASSES_OF_THREAD.with_borrow_mut(|classes| {
+        for class in classes.iter_mut() {
+            if class.taken_at.is_some_and(|at| now.saturating_duration_since(at) > REST) {
+                *class = Class::default();
+            }
+        }
+        let Some(class) = class else { return BytesMut::with_capacity(capacity) };
+        let size = (SMALLEST << class) + EXTRA;
+        let Class { given, taken_at } = &mut classes[class];
+        *taken_at = Some(now);
         // Streams give blocks back in the order in which they took them. One that somebody is slow with goes at last.
         let free = given.front_mut().is_some_and(|oldest| oldest.try_reclaim(size + 1));
         let reused = if free { given.pop_front() } else { None };
@@ -57,6 +76,10 @@ pub fn take(capacity: usize) -> BytesMut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn kept() -> usize {
+        CLASSES_OF_THREAD.with_borrow(|classes| classes.iter().map(|class| class.given.len()).sum())
+    }
 
     #[test]
     fn a_block_in_use_is_not_given_out_again() {
@@ -75,7 +98,17 @@ mod tests {
         let blocks: Vec<BytesMut> = (0..1000).map(|_| take(256 << 10)).collect();
         assert!(blocks.iter().all(|block| block.capacity() >= 256 << 10));
         drop(blocks);
-        let kept: usize = GIVEN.with_borrow(|given| given.iter().map(VecDeque::len).sum());
-        assert!(kept <= KEPT / (256 << 10), "{kept}");
+        let kept = kept();
+        assert!((1..=KEPT / (256 << 10)).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn a_thread_that_rests_keeps_nothing() {
+        let start = Instant::now();
+        drop(take_at(SMALLEST, start));
+        drop(take_at(1, start + REST));
+        assert_eq!(kept(), 1);
+        drop(take_at(1, start + REST + Duration::from_millis(1)));
+        assert_eq!(kept(), 0);
     }
 }

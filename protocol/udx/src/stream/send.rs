@@ -87,6 +87,8 @@ pub(super) struct Outbox {
     written: u64,
 
     packets: VecDeque<Sent>,
+    /// Most packets there were at a time since the last time there were none.
+    most: usize,
     /// Number of the first packet in `packets`.
     una: u64,
     in_flight: usize,
@@ -107,6 +109,7 @@ impl Outbox {
             sent: 0,
             written: 0,
             packets: VecDeque::new(),
+            most: 0,
             una: first,
             in_flight: 0,
             sacked: Vec::new(),
@@ -225,6 +228,7 @@ impl Outbox {
         self.sent += u64::from(packet.len);
         self.in_flight += 1;
         self.packets.push_back(packet);
+        self.most = self.most.max(self.packets.len());
         self.next() - 1
     }
 
@@ -332,12 +336,15 @@ impl Outbox {
         }
     }
 
-    /// Gives memory back when a stream falls idle, unless it was little.
+    /// Gives back memory that was not needed since the last time that everything had arrived, unless it is little. So a busy
+    /// stream keeps it, and an idle one gives it back with its next keep-alive.
     fn shrink(&mut self) {
-        if self.packets.capacity() > 64 {
+        let needed = std::mem::take(&mut self.most);
+        let too_large = |capacity: usize| capacity > 64 && capacity / 8 > needed;
+        if too_large(self.packets.capacity()) {
             self.packets.shrink_to(16);
         }
-        if self.chunks.is_empty() && self.chunks.capacity() > 64 {
+        if self.chunks.is_empty() && too_large(self.chunks.capacity()) {
             self.chunks.shrink_to(16);
         }
     }
@@ -428,6 +435,24 @@ mod tests {
         assert_eq!(bytes.len(), 604);
         out.ack_to(12, |_, _| {});
         assert_eq!((out.buffered(), out.outstanding()), (0, 0));
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_given_back_once_a_stream_is_idle() {
+        let mut out = Outbox::new(0);
+        let burst = |out: &mut Outbox, packets: u64| {
+            for _ in 0..packets {
+                out.write(Bytes::from(vec![0; SMALL_WRITE + 1]));
+                out.push(packet(SMALL_WRITE as u16 + 1));
+            }
+            out.ack_to(out.next(), |_, _| {});
+        };
+        burst(&mut out, 1000);
+        let capacity = (out.packets.capacity(), out.chunks.capacity());
+        burst(&mut out, 500);
+        assert_eq!((out.packets.capacity(), out.chunks.capacity()), capacity, "busy");
+        burst(&mut out, 1);
+        assert!(out.packets.capacity() <= 64 && out.chunks.capacity() <= 64, "idle");
     }
 
     proptest! {
