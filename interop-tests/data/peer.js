@@ -42,6 +42,32 @@ const attach = (socket, isInitiator) => {
   return stream.opened
 }
 
+// The rules of the Rust example `data-peer`.
+function encryptionOf ({ encryption }) {
+  if (!encryption) return {}
+  const key = Buffer.from(encryption.key, 'hex')
+  if (encryption.rule === 'core') return { encryption: { key } }
+  if (encryption.rule === 'block') return { encryption: { key, block: true } }
+  const apply = (index, block) => {
+    const at = Buffer.alloc(8)
+    at.writeBigUInt64LE(BigInt(index))
+    const mask = crypto.hash([crypto.hash([key, block.subarray(0, 1)]), block.subarray(0, 8), at])
+    for (let i = 8; i < block.length; i++) block[i] ^= mask[(i - 8) % 32]
+  }
+  return {
+    encryption: {
+      padding: () => 8,
+      encrypt (index, block, fork) {
+        block.fill(0, 0, 8)
+        block[0] = index / 64
+        block[1] = fork
+        apply(index, block)
+      },
+      decrypt: apply
+    }
+  }
+}
+
 async function keep (core) {
   await core.ready()
   cores.set(core.key.toString('hex'), core)
@@ -113,8 +139,8 @@ const ops = {
     for (const stream of streams) stream.destroy()
     return { connections }
   },
-  create: ({ name }) => keep(store.get({ name })),
-  open: ({ key }) => keep(store.get({ key: Buffer.from(key, 'hex') })),
+  create: (request) => keep(store.get({ name: request.name, ...encryptionOf(request) })),
+  open: (request) => keep(store.get({ key: Buffer.from(request.key, 'hex'), ...encryptionOf(request) })),
   async append (request) {
     const core = coreOf(request)
     const { count = 1, size = 100, tag = 'block' } = request
@@ -146,6 +172,10 @@ const ops = {
       throw err
     })
     return { hash: got && hash(got) }
+  },
+  async seek (request) {
+    const [block, offset] = await coreOf(request).seek(request.bytes)
+    return { block, offset }
   },
   async download (request) { await coreOf(request).download({ start: request.start || 0, end: request.end }).done() },
   async digest (request) {

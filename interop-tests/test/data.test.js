@@ -143,6 +143,32 @@ for (const [server, client] of PAIRS) {
       await same(a, b, key, BLOCKS)
     }))
 
+    for (const rule of ['core', 'block', 'keys']) {
+      test('encrypted blocks: ' + rule, { timeout: 2 * LONG_MS }, () => withPeers([server, client], async (a, b) => {
+        const encryption = { key: rule.padEnd(32).split('').map((c) => c.charCodeAt(0).toString(16)).join(''), rule }
+        const { key } = await a.call({ op: 'create', name: rule, encryption })
+        // Blocks of another history are under another nonce.
+        await a.call({ op: 'append', key, count: 100, size: 40 })
+        await a.call({ op: 'truncate', key, length: 50 })
+        await a.call({ op: 'append', key, count: 100, size: 70, tag: 'again' })
+        await b.call({ op: 'open', key, encryption })
+        await meet(a, b)
+        await b.call({ op: 'wait', key, length: 150, fork: 1 }, LONG_MS)
+        for (const index of [0, 49, 50, 149]) {
+          const [here, there] = await Promise.all([a, b].map((peer) => peer.call({ op: 'get', key, index }, LONG_MS)))
+          assert.equal(there.hash, here.hash)
+        }
+        // Bytes of the blocks, not of what is stored.
+        const { block, offset } = await b.call({ op: 'seek', key, bytes: 50 * 40 + 20 * 70 + 7 }, LONG_MS)
+        assert.deepEqual([block, offset], [70, 7])
+        await b.call({ op: 'download', key, start: 0, end: 150 }, LONG_MS)
+        await same(a, b, key, 150)
+        // Without the key it is something else.
+        const [plain] = await Promise.all([a.call({ op: 'digest', key }), b.call({ op: 'open', key })])
+        assert.notEqual((await b.call({ op: 'digest', key })).digest, plain.digest)
+      }))
+    }
+
     test('a tree written by one and read by the other', { timeout: 2 * LONG_MS }, () => withPeers([server, client], async (a, b) => {
       const { key } = await a.call({ op: 'create', name: 'bee' })
       await b.call({ op: 'open', key })

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Operations: `listen` (TCP; tells the port), `connect` (`port`), `swarm` (`bootstrap`, `topic`), `cut` (ends all connections);
-//! `create` (`name`) and `open` (`key`) of cores; `append` (`key`, `count`, `size`, `tag`), `truncate` (`key`, `length`), `info`,
+//! `create` (`name`) and `open` (`key`) of cores, with an `encryption` of their blocks or none: a `key` and a `rule`, which is `core` or
+//! `block` of hypercore, or `keys`, one of our own with keys that change, as Autobase's do; `seek` (`key`, `bytes`); `append` (`key`, `count`, `size`, `tag`), `truncate` (`key`, `length`), `info`,
 //! `wait` (`key`, `length`, `fork`), `get` (`index`, `timeout`), `download` and `digest` (`start`, `end`); `bee` (`key`, `ops`:
 //! a batch of `["put", key, value]` and `["del", key]`) and `entries` (`key`) of the tree in a core; and, for benchmarks of a tree,
 //! `plant` (`keys`, in their order), `load` (`count` of `keys`, with a `tail`, in batches of 100) and `read` (`count` of `keys`), of
@@ -21,7 +22,7 @@ use corestore::Corestore;
 use crypto::KeyPair;
 use hyperbee::{Hyperbee, Range};
 use hypercore::replication::{DownloadRange, Replicated};
-use hypercore::{Durability, Hash, Store};
+use hypercore::{BlockEncryption, Durability, Encryption, EncryptionMode, Error, Hash, Seek, Store};
 use hyperswarm::{JoinOptions, Swarm, SwarmOptions};
 use parking_lot::Mutex;
 use protomux::{Mux, MuxOptions};
@@ -47,6 +48,55 @@ fn block(tag: &str, index: u64, size: usize) -> Vec<u8> {
     block
 }
 
+/// The first of eight bytes before a block says which key it is under; with a key, index and these, each block has 32 bytes that it is
+/// combined with again and again. It hides little, but all that a rule has to do is there.
+struct Keys(Hash);
+
+impl Keys {
+    /// So many blocks are under one key.
+    const BLOCKS: u64 = 64;
+
+    fn apply(&self, index: u64, padding: &[u8], block: &mut [u8]) {
+        let key = crypto::hash(&[&self.0, &padding[..1]]);
+        let mask = crypto::hash(&[&key, padding, &index.to_le_bytes()]);
+        block.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    }
+}
+
+impl Encryption for Keys {
+    fn padding(&self) -> usize {
+        8
+    }
+
+    fn encrypt(&self, index: u64, fork: u64, block: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut stored = [&[(index / Self::BLOCKS) as u8, fork as u8, 0, 0, 0, 0, 0, 0], block].concat();
+        let (padding, body) = stored.split_at_mut(8);
+        self.apply(index, padding, body);
+        Ok(stored)
+    }
+
+    fn decrypt(&self, index: u64, stored: &[u8]) -> Result<Vec<u8>, Error> {
+        let (padding, body) = stored.split_at_checked(8).ok_or(Error::InvalidBlock("it is too short"))?;
+        let mut block = body.to_vec();
+        self.apply(index, padding, &mut block);
+        Ok(block)
+    }
+}
+
+fn encryption(core_key: &Hash, request: &Value) -> Result<Option<Arc<dyn Encryption>>> {
+    let wanted = &request["encryption"];
+    if wanted.is_null() {
+        return Ok(None);
+    }
+    let key = key(wanted)?;
+    Ok(Some(match text(wanted, "rule")? {
+        "core" => Arc::new(BlockEncryption::new(&key, core_key, EncryptionMode::Core)),
+        "block" => Arc::new(BlockEncryption::new(&key, core_key, EncryptionMode::Block)),
+        "keys" => Arc::new(Keys(key)),
+        other => bail!("unknown rule {other}"),
+    }))
+}
+
 impl Peer {
     fn replicate<T: Transport>(&self, stream: SecretStream<T>) {
         let mux = Mux::prepared(stream, MuxOptions::default(), |mux| self.store.replicate(mux));
@@ -65,11 +115,12 @@ impl Peer {
         Ok(())
     }
 
-    fn keep(&self, core: Replicated) -> Value {
+    fn keep(&self, core: Replicated, request: &Value) -> Result<Value> {
         let key = core.core().key();
+        let core = core.with_core(core.core().clone().with_encryption(encryption(&key, request)?));
         let answer = json!({ "key": hex(&key), "length": core.core().length() });
         self.cores.lock().insert(key, core);
-        answer
+        Ok(answer)
     }
 
     fn core(&self, request: &Value) -> Result<Replicated> {
@@ -122,8 +173,8 @@ impl Peer {
                 muxes.iter().for_each(Mux::destroy);
                 json!({ "connections": muxes.len() })
             }
-            "create" => self.keep(self.store.open_named(text(request, "name")?.as_bytes())?),
-            "open" => self.keep(self.store.open_key(&key(request)?)?),
+            "create" => self.keep(self.store.open_named(text(request, "name")?.as_bytes())?, request)?,
+            "open" => self.keep(self.store.open_key(&key(request)?)?, request)?,
             "append" => {
                 let core = self.core(request)?;
                 let size = usize::try_from(number("size").unwrap_or(100))?;
@@ -163,6 +214,13 @@ impl Peer {
                 let timeout = Duration::from_millis(number("timeout").unwrap_or(60_000));
                 let block = core.get_within(number("index").context("an index")?, timeout).await?;
                 json!({ "hash": block.map(|block| hex(&crypto::hash(&[&block]))) })
+            }
+            "seek" => {
+                let core = self.core(request)?;
+                match core.seek(number("bytes").context("bytes")?).await? {
+                    Seek::Found { block, offset } => json!({ "block": block, "offset": offset }),
+                    other => bail!("not found: {other:?}"),
+                }
             }
             "download" => {
                 let core = self.core(request)?;

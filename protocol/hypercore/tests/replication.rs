@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::connect;
 use futures_util::FutureExt;
 use hypercore::replication::{DownloadRange, Replicated, Replication};
-use hypercore::{Error, Hypercore, NodeRequest, Request, Seek, Store};
+use hypercore::{BlockEncryption, EncryptionMode, Error, Hypercore, NodeRequest, PADDING, Request, Seek, Store};
 
 fn block(index: u64) -> Vec<u8> {
     format!("block {index} {}", "x".repeat((index % 50) as usize)).into_bytes()
@@ -64,6 +64,26 @@ async fn sparse_reads_seeks_and_timeouts() {
     let found = within("the seek", copy.seek(bytes + 3)).await.expect("seek");
     assert_eq!(found, Seek::Found { block: 700, offset: 3 });
     assert!(!copy.core().has(700));
+    drop(muxes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seek_counts_the_bytes_of_the_blocks_that_the_session_reads() {
+    let (a, b) = (Replication::new(), Replication::new());
+    let source = a.add(&Store::memory().create().expect("core"));
+    let key = source.core().key();
+    let rule = || Some(BlockEncryption::new(&[7; 32], &key, EncryptionMode::Core));
+    fill(&source.core().clone().with_encryption(rule()), 100);
+    let raw = copy_of(&b, source.core());
+    let copy = raw.with_core(raw.core().clone().with_encryption(rule()));
+    let muxes = connect(&a, &b).await;
+    let bytes: u64 = (0..70).map(|index| block(index).len() as u64).sum();
+    let found = within("the seek", copy.seek(bytes + 3)).await.expect("seek");
+    assert_eq!(found, Seek::Found { block: 70, offset: 3 });
+    assert_eq!(within("the block", copy.get(70)).await.expect("get"), block(70));
+    // One that does not read them counts what is stored.
+    let found = within("the seek", raw.seek(bytes + 70 * PADDING as u64 + 3)).await.expect("seek");
+    assert_eq!(found, Seek::Found { block: 70, offset: 3 });
     drop(muxes);
 }
 

@@ -70,7 +70,7 @@ fn a_seek_that_is_refused_is_asked_for_with_pauses_and_then_no_more() {
     copy.replicator.opened(HONEST, NOW);
     settle(&mut source, &mut copy);
     assert_eq!(copy.core().length(), 100);
-    let _found = copy.replicator.wants.add_seek(321);
+    let _found = copy.replicator.wants.add_seek(321, 0);
     copy.replicator.update_all(NOW);
     assert_eq!(refused_in_two_minutes(&mut copy, HONEST), MAX_REFUSALS as usize);
 }

@@ -130,12 +130,12 @@ impl Replicator {
     /// Asks a peer for one of the seeks, whoever was asked for it before.
     pub(crate) fn ask_seek_at(&mut self, id: PeerId, at: usize, now: Duration) -> bool {
         let Some(peer) = self.peers.get(&id) else { return false };
-        let bytes = self.wants.seeks[at].bytes;
+        let (bytes, padding) = (self.wants.seeks[at].bytes, self.wants.seeks[at].padding);
         if peer.paused || peer.remote.fork != self.core.fork() || !peer.is_rested(now) {
             return false;
         }
-        let Ok(Seek::Between { start, end }) = self.core.seek(bytes) else { return false };
-        let seek = Some(SeekRequest { bytes, padding: self.core.padding() });
+        let Ok(Seek::Between { start, end }) = self.core.seek_padded(bytes, padding) else { return false };
+        let seek = Some(SeekRequest { bytes, padding });
         let request = if start >= self.core.length() {
             self.request(peer, true, 0).map(|request| Request { seek, ..request })
         } else {

@@ -161,8 +161,9 @@ impl Replicated {
     /// # Errors
     /// When the disk fails, and for a byte beyond the core.
     pub async fn seek(&self, bytes: u64) -> Result<Seek, Error> {
+        let padding = self.core.padding();
         let receiver = self.entry.with(|replicator, now| {
-            let receiver = replicator.wants.add_seek(bytes);
+            let receiver = replicator.wants.add_seek(bytes, padding);
             replicator.wants.resolve_seeks(&replicator.core);
             replicator.update_all(now);
             receiver

@@ -179,7 +179,7 @@ async fn bytes_of_the_connection_count() {
 fn a_seek_that_one_peer_owes_for_long_is_asked_of_another() {
     let mut copy = with_peers(&[HONEST, LIAR]);
     wants_nothing(&mut copy);
-    let _found = copy.replicator.wants.add_seek(321);
+    let _found = copy.replicator.wants.add_seek(321, 0);
     copy.replicator.update_all(NOW);
     assert_eq!(owe(&copy.replicator), [HONEST]);
     copy.replicator.tick(at(2));

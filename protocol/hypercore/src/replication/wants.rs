@@ -31,6 +31,8 @@ struct Block {
 #[derive(Debug)]
 pub(crate) struct SeekWant {
     pub(crate) bytes: u64,
+    /// Of the session that seeks.
+    pub(crate) padding: u64,
     pub(crate) inflight: Option<u64>,
     waiter: oneshot::Sender<Result<Seek, Error>>,
 }
@@ -173,16 +175,16 @@ impl Wants {
         self.ranges.retain(|range| range.id != id);
     }
 
-    pub(crate) fn add_seek(&mut self, bytes: u64) -> oneshot::Receiver<Result<Seek, Error>> {
+    pub(crate) fn add_seek(&mut self, bytes: u64, padding: u64) -> oneshot::Receiver<Result<Seek, Error>> {
         let (waiter, receiver) = oneshot::channel();
-        self.seeks.push(SeekWant { bytes, inflight: None, waiter });
+        self.seeks.push(SeekWant { bytes, padding, inflight: None, waiter });
         receiver
     }
 
     /// Answers the seeks that the tree can answer now.
     pub(crate) fn resolve_seeks(&mut self, core: &Hypercore) {
         for at in (0..self.seeks.len()).rev() {
-            let found = core.seek(self.seeks[at].bytes);
+            let found = core.seek_padded(self.seeks[at].bytes, self.seeks[at].padding);
             if !matches!(found, Ok(Seek::Between { .. })) {
                 let _ = self.seeks.swap_remove(at).waiter.send(found);
             }

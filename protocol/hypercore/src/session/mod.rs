@@ -312,6 +312,11 @@ impl Hypercore {
         self.place().core.bitfield.read().find(here, start, end)
     }
 
+    #[cfg(test)]
+    pub(crate) fn line(&self) -> Arc<Line> {
+        self.place().line
+    }
+
     /// As if these blocks were here.
     #[cfg(test)]
     pub(crate) fn set_here(&self, start: u64, end: u64) {
@@ -393,7 +398,12 @@ impl Hypercore {
     /// # Errors
     /// When the disk fails or is damaged.
     pub fn seek(&self, bytes: u64) -> Result<Seek, Error> {
-        self.with_tree(|tree| seek(&self.with_head(TreeHead::clone), tree, bytes, self.padding()))
+        self.seek_padded(bytes, self.padding())
+    }
+
+    /// The block that a byte is in, `padding` bytes of each block not counted.
+    pub(crate) fn seek_padded(&self, bytes: u64, padding: u64) -> Result<Seek, Error> {
+        self.with_tree(|tree| seek(&self.with_head(TreeHead::clone), tree, bytes, padding))
     }
 
     /// The user data of the name.
