@@ -1,6 +1,9 @@
 //! Trees in drafts, whose blocks change under one fork.
 
-use hyperbee::{Hyperbee, Log};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use hyperbee::{Hyperbee, Log, Range, Watcher};
 use hypercore::{DraftOptions, Hypercore, Store};
 
 async fn value(bee: &Hyperbee<Hypercore>, key: &str) -> Option<String> {
@@ -12,6 +15,14 @@ async fn put(bee: &Hyperbee<Hypercore>, keys: std::ops::Range<u32>, value: &str)
     for key in keys {
         bee.put(format!("k{key}"), value).await.expect("put");
     }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("something happened")
+}
+
+fn is_waiting(watcher: &mut Watcher<Hypercore>) -> bool {
+    std::pin::pin!(watcher.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 fn draft(core: &Hypercore, name: &str, checkout: Option<u64>) -> Hypercore {
@@ -80,4 +91,35 @@ async fn a_tree_in_an_atom_is_read_anew_after_its_core_was_cut() {
     for bee in [&bee, &in_atom] {
         assert_eq!(value(bee, "k2").await.as_deref(), Some("cut in the atom"));
     }
+}
+
+#[tokio::test]
+async fn a_watcher_in_an_atom_hears_of_the_atom_and_of_what_happens_otherwise() {
+    let store = Store::memory();
+    let core = store.create().expect("a core");
+    let bee = Hyperbee::new(core.clone());
+    put(&bee, 0..3, "before").await;
+    let atom = store.atom();
+    let in_atom = Hyperbee::new(core.in_atom(&atom).expect("in the atom"));
+    let mut inside = in_atom.watch(Range::default());
+    let mut outside = bee.watch(Range::default());
+    assert!(is_waiting(&mut inside));
+
+    // It waits when the atom changes something, and nobody else hears of that.
+    let (changed, ()) = tokio::join!(within(inside.next()), put(&in_atom, 1..2, "in the atom"));
+    let (now, then) = changed.expect("watched");
+    assert_eq!(value(&now, "k1").await.as_deref(), Some("in the atom"));
+    assert_eq!(value(&then, "k1").await.as_deref(), Some("before"));
+    assert!(is_waiting(&mut outside));
+    let (changed, _) = tokio::join!(within(outside.next()), async { atom.flush().expect("flushed") });
+    let (now, _) = changed.expect("watched");
+    assert_eq!(value(&now, "k1").await.as_deref(), Some("in the atom"));
+    assert!(is_waiting(&mut inside), "it was told");
+
+    // What happens otherwise is seen when the atom is flushed.
+    put(&bee, 2..3, "otherwise").await;
+    assert!(is_waiting(&mut inside));
+    let (changed, _) = tokio::join!(within(inside.next()), async { atom.flush().expect("flushed") });
+    let (now, _) = changed.expect("watched");
+    assert_eq!(value(&now, "k2").await.as_deref(), Some("otherwise"));
 }

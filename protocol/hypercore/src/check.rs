@@ -246,6 +246,8 @@ impl Checker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use bytes::Bytes;
 
     use super::*;
@@ -268,6 +270,50 @@ mod tests {
         drop((core, draft));
         let report = store.check(|_| ()).expect("readable");
         report.problems.into_iter().map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn a_draft_that_is_overwritten_meanwhile_is_no_problem() {
+        let store = Store::memory();
+        let core = store.create().expect("a core");
+        core.append((0..11u8).map(|index| vec![index; 20])).expect("appended");
+        core.head();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..2000u32 {
+                    let options = DraftOptions { overwrite: true, checkout: Some(u64::from(round) % 11) };
+                    let draft = core.draft("draft", options).expect("a draft");
+                    draft.append([round.to_le_bytes()]).expect("appended");
+                    if round % 5 == 0 {
+                        core.delete_draft("draft").expect("deleted");
+                    }
+                }
+                is_done.store(true, Ordering::Release);
+            });
+            let mut drafts = 0;
+            while !is_done.load(Ordering::Acquire) {
+                let report = store.check(|_| ()).expect("readable");
+                assert!(report.is_whole(), "{:?}", report.problems);
+                drafts += report.drafts;
+            }
+            assert!(drafts > 0);
+        });
+    }
+
+    #[test]
+    fn a_leaf_stays_what_it_was_when_its_block_is_cleared() {
+        let store = Store::memory();
+        let core = store.create().expect("a core");
+        core.append((0..2u8).map(|index| vec![index; 2000])).expect("appended");
+        let place = core.line();
+        let leaf = |index: u64| place.node(2 * index).expect("readable");
+        let before = [0, 1].map(leaf);
+        // No sum says that it is another.
+        let damaged = Some(Bytes::from(vec![7; 2000]));
+        store.inner().backend.write(Batch::from([(Table::Block.at(place.pointer, 1), damaged)])).expect("written");
+        core.clear(0, 2).expect("cleared");
+        assert_eq!([0, 1].map(leaf), before);
     }
 
     #[test]

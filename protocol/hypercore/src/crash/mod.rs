@@ -1,5 +1,6 @@
 //! The file operations of a store are cut at every point of a workload, and what is left is opened again.
 
+mod damage;
 mod disk;
 mod workload;
 
