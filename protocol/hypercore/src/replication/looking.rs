@@ -1,5 +1,6 @@
 //! What is asked of a peer that has some of the blocks, and at what cost.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use super::DownloadRange;
 use super::by_hand::{HONEST, LIAR, NOW, Side, settle, sides};
 use super::credit::MAX_WORDS;
 use super::messages::{Message, Sync};
-use super::peer::Peer;
-use super::queue::MAX_LOOK;
+use super::peer::{Peer, SEGMENT};
+use super::queue::{Can, MAX_LOOK};
 use super::ranges::{MAX_LOOK_WORDS, Range, Search};
 use super::replicator::Output;
+use super::wants::Wants;
 use crate::merkle::verify_fully_remote;
 use crate::proof::{NodeRequest, Proof, Request, UpgradeProof, UpgradeRequest};
 use crate::verifier::Verifier;
@@ -79,6 +81,106 @@ fn what_a_peer_does_not_have_costs_nothing() {
     let (words, found) = look(&core, &peer, MAX_LOOK_WORDS);
     assert!(words < 100, "{words}");
     assert_eq!(found, Some(LONG - 2));
+}
+
+/// What a search in a range of a core finds, of a peer of which `said` tells, and of which block it is not told.
+fn found(
+    here: (u64, u64),
+    (start, end): (u64, Option<u64>),
+    said: impl FnOnce(&mut Peer),
+    askable: impl Fn(u64) -> bool,
+) -> (Option<u64>, Option<u64>) {
+    let (core, mut peer, asked) = (long_core(), Peer::new(NOW), HashMap::new());
+    core.set_here(here.0, here.1);
+    peer.remote = long_sync();
+    said(&mut peer);
+    let mut search =
+        Search { core: &core, id: HONEST, peer: &peer, asked: &asked, words: MAX_LOOK_WORDS, not_told: None };
+    let found = search.next(&mut Range::new(0, start, end, oneshot::channel().0), &askable);
+    (found, search.not_told)
+}
+
+#[test]
+fn a_search_stays_in_its_range() {
+    let all = |peer: &mut Peer| peer.set_range(0, 1000, true);
+    assert_eq!(found((0, 0), (50, Some(60)), all, |_| true).0, Some(50));
+    assert_eq!(found((0, 0), (50, Some(60)), all, |index| !(50..60).contains(&index)), (None, None));
+    // In the next words, not only in the first.
+    for expected in [63, 64, 130] {
+        assert_eq!(found((0, 0), (50, Some(200)), all, |index| index == expected).0, Some(expected));
+    }
+    // Blocks that cannot be asked for are tried, but not without end.
+    let tried = Cell::new(0);
+    found(
+        (0, 0),
+        (0, None),
+        |peer| peer.set_range(0, LONG, true),
+        |_| {
+            tried.set(tried.get() + 1);
+            false
+        },
+    );
+    assert!((200..400).contains(&tried.get()), "{tried:?}");
+}
+
+#[test]
+fn a_peer_is_asked_about_what_it_has_not_said() {
+    let nothing = |_: &mut Peer| {};
+    assert_eq!(found((0, 10), (0, Some(10)), nothing, |_| true), (None, None));
+    assert_eq!(found((0, 10), (0, Some(11)), nothing, |_| true), (None, Some(10)));
+    // Also behind what is here, and though it has something that is here.
+    let far = |peer: &mut Peer| peer.set_range(1 << 30, 1, true);
+    assert_eq!(found((0, 64), (0, None), far, |_| true), (Some(1 << 30), Some(64)));
+    assert_eq!(found((1 << 30, (1 << 30) + 64), (0, None), far, |_| true), (None, Some(0)));
+    // Of a segment that it was asked about it says all: the next is asked about, but what it said is not passed over.
+    let first = |peer: &mut Peer| assert_eq!(peer.want(0), Some(0));
+    assert_eq!(found((0, 0), (0, None), first, |_| true), (None, Some(SEGMENT)));
+    let said = |peer: &mut Peer| {
+        first(peer);
+        peer.set_range(100_000, 1, true);
+    };
+    assert_eq!(found((0, 0), (0, None), said, |_| true), (Some(100_000), None));
+}
+
+#[test]
+fn what_a_bitfield_says_is_asked_for() {
+    let mut copy = with_shorter(200, &[], 200);
+    copy.hears(vec![Message::Range { drop: true, start: 0, length: 200 }]);
+    let _waits = copy.replicator.wants.add_block(70);
+    let (_, _some) = copy.replicator.wants.add_range(DownloadRange { start: 40, end: Some(42) });
+    copy.replicator.update_all(NOW);
+    copy.replicator.wants.take_words();
+    assert!(asked(&mut copy).is_empty());
+    copy.hears(vec![Message::Bitfield { start: 0, words: vec![0, 1 << 8, 1 << 6] }]);
+    assert_eq!(asked(&mut copy), [70, 40]);
+}
+
+#[test]
+fn what_is_looked_at_counts_and_is_bounded() {
+    const MANY: u64 = 3 * MAX_LOOK as u64;
+    let mut wants = Wants::default();
+    let _waits: Vec<_> = (0..MANY).map(|index| wants.add_block(index)).collect();
+    assert_eq!(wants.next_queued(HONEST, |_| Can::Not), (None, true));
+    assert_eq!(wants.take_words(), MAX_LOOK as u64);
+    wants.look_at(HONEST, 0, u64::MAX);
+    assert_eq!(wants.take_words(), 1);
+    wants.look_at(HONEST, 5, 10);
+    assert_eq!(wants.take_words(), 5);
+    wants.asked(0);
+    wants.look_at(HONEST, 0, 1);
+    wants.look_at(HONEST, 7, u64::MAX);
+    assert!(wants.take_words() <= MAX_LOOK as u64 + 2);
+}
+
+#[test]
+fn nothing_is_remembered_of_a_peer_that_is_gone() {
+    let mut copy = with_shorter(8, &[], 8);
+    let _waits = copy.replicator.wants.add_block(3);
+    let (_, _all) = copy.replicator.wants.add_range(DownloadRange::default());
+    copy.replicator.update_all(NOW);
+    assert!(copy.replicator.wants.remembers(HONEST));
+    copy.replicator.closed(HONEST, NOW);
+    assert!(!copy.replicator.wants.remembers(HONEST));
 }
 
 #[test]
@@ -154,7 +256,8 @@ fn what_waits_is_found_though_the_peer_says_more_and_more() {
     let _waits: Vec<_> = (0..MANY).map(|index| copy.replicator.wants.add_block(index)).collect();
     let sync =
         Sync { length: 2 * MANY, remote_length: 2 * MANY, uploading: true, downloading: true, ..Sync::default() };
-    copy.hears(vec![Message::Sync(sync), range_message(MANY - 1, 1)]);
+    copy.hears(vec![range_message(MANY - 1, 1), Message::Sync(sync)]);
+    assert!(asked(&mut copy).is_empty(), "not all is looked at in one go");
     // Nobody waits for these.
     for index in MANY..MANY + 8 {
         copy.hears(vec![range_message(index, 1)]);
@@ -194,6 +297,10 @@ fn a_block_that_cannot_be_proven_holds_up_no_other() {
     let _waits: Vec<_> = [4, 0].map(|index| copy.replicator.wants.add_block(index)).into();
     copy.replicator.update_all(NOW);
     assert_eq!(asked(&mut copy), [0]);
+    // When it has all, it can prove it.
+    let sync = Sync { length: 7, remote_length: 7, uploading: true, downloading: true, ..Sync::default() };
+    copy.hears(vec![Message::Sync(sync)]);
+    assert_eq!(asked(&mut copy), [4]);
 }
 
 #[test]

@@ -138,6 +138,11 @@ impl Range {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembers(&self, peer: PeerId) -> bool {
+        self.looked.contains_key(&peer)
+    }
+
     /// The peer is gone.
     pub(crate) fn forget(&mut self, peer: PeerId) {
         self.looked.remove(&peer);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::DownloadRange;
 use super::by_hand::{HONEST, LIAR, NOW, Side, assert_same, settle, sides};
+use super::looking::with_shorter;
 use super::messages::{Message, Sync};
 use super::peer::MAX_REFUSALS;
 use super::replicator::{Output, Replicator};
@@ -92,4 +94,29 @@ fn a_manifest_that_one_peer_owes_for_long_is_asked_of_another() {
     side.replicator.tick(Duration::from_secs(4));
     assert_eq!(owes(&side), [LIAR]);
     assert!(matches!(side.replicator.outputs[0], Output::Send(HONEST, Message::Cancel { .. })));
+}
+
+#[test]
+fn what_one_refuses_is_asked_of_another() {
+    for is_range in [false, true] {
+        let mut copy = with_shorter(10, &[], 10);
+        let (mut waits, mut range) = (None, None);
+        if is_range {
+            range = Some(copy.replicator.wants.add_range(DownloadRange { start: 3, end: Some(4) }));
+        } else {
+            waits = Some(copy.replicator.wants.add_block(3));
+        }
+        copy.replicator.update_all(NOW);
+        copy.replicator.opened(LIAR, NOW);
+        let sync = Sync { length: 10, remote_length: 10, uploading: true, downloading: true, ..Sync::default() };
+        for message in [Message::Sync(sync), Message::Range { drop: false, start: 0, length: 10 }] {
+            copy.replicator.on_message(LIAR, message, NOW);
+        }
+        assert!(copy.replicator.inflight.values().all(|asked| asked.peer == HONEST));
+        assert_eq!(refuse(&mut copy.replicator, HONEST, NOW), 1);
+        let asked: Vec<_> =
+            copy.replicator.inflight.values().map(|a| (a.peer, a.request.block.map(|block| block.index))).collect();
+        assert_eq!(asked, [(LIAR, Some(3))]);
+        drop((waits, range));
+    }
 }

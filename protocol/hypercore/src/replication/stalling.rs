@@ -218,8 +218,9 @@ fn blocks_that_nobody_has_hold_up_no_other() {
     const MANY: u64 = 5 * MAX_LOOK as u64;
     let mut copy = with_shorter(MANY + 1, &[], 0);
     let _waits: Vec<_> = (0..=MANY).map(|index| copy.replicator.wants.add_block(index)).collect();
-    copy.replicator.on_message(HONEST, claim(MANY + 1, MANY + 1), NOW);
     copy.replicator.on_message(HONEST, Message::Range { drop: false, start: MANY, length: 1 }, NOW);
+    // Of this it is not clear which of them are meant.
+    copy.replicator.on_message(HONEST, claim(MANY + 1, MANY + 1), NOW);
     let mut ticks = 0;
     while copy.replicator.inflight.values().all(|asked| asked.request.block.is_none()) {
         assert!(copy.replicator.needs_tick());

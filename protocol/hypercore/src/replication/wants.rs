@@ -264,6 +264,11 @@ impl Wants {
         std::mem::take(&mut self.words) + std::mem::take(&mut self.queue.words)
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembers(&self, peer: PeerId) -> bool {
+        self.queue.remembers(peer) || self.ranges.iter().any(|range| range.remembers(peer))
+    }
+
     /// The peer is gone.
     pub(crate) fn forget(&mut self, peer: PeerId) {
         self.queue.forget(peer);
