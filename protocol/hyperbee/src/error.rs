@@ -19,7 +19,25 @@ pub enum Error {
     /// An operation of this batch failed half-way, or was given up; it cannot be continued. Take a new one.
     #[error("an earlier operation of the batch failed")]
     Broken,
-    /// Reading or appending blocks failed; what the log says.
+    /// Reading or appending blocks failed; what the log says. Of a core that is a [`hypercore::Error`], which tells a bad peer from a bad
+    /// disk and a bad call:
+    ///
+    /// ```
+    /// use hyperbee::{Error, Hyperbee};
+    /// use hypercore::{Fault, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), hypercore::Error> {
+    /// let core = Store::memory().create()?;
+    /// let bee = Hyperbee::new(core.clone());
+    /// bee.put("key", "value").await.expect("written");
+    /// core.clear(0, 2)?;
+    /// let Err(Error::Log(error)) = Hyperbee::new(core).get("key").await else { panic!("there are no blocks") };
+    /// let error = error.downcast_ref::<hypercore::Error>().expect("the log is a core");
+    /// assert_eq!(error.fault(), Fault::Caller);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[error("the log: {0}")]
     Log(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

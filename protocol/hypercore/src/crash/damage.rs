@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::disk::{Loss, SimDisk};
 use super::{FILE, MEMORY};
 use crate::Error;
-use crate::storage::{Backend, Batch, Directory, Disk, Key, Kind, Memory, Table};
+use crate::storage::{Backend, Batch, Directory, Disk, Key, Kind, Memory, Table, keys};
 use crate::store::Store;
 
 fn key(number: u8) -> Key {
@@ -115,4 +115,12 @@ fn a_check_says_what_cannot_be_read_and_goes_on() {
         let (core, text) = &report.problems[0];
         assert!(*core == keys[0] && text.contains(what) && text.contains("a bad sector"), "{what}: {text}");
     }
+}
+
+#[test]
+fn a_store_of_another_format_is_refused() {
+    let (memory, newer) = (Memory::default(), Bytes::from_static(&[3, 1, 0]));
+    memory.write(Batch::from([(keys::store(), Some(newer))])).expect("written");
+    let refused = Store::on_synced_by_hand(Box::new(memory)).map(drop);
+    assert!(matches!(&refused, Err(Error::Corrupt(text)) if text.contains("format 3")), "{refused:?}");
 }

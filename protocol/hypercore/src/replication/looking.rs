@@ -148,8 +148,7 @@ fn what_a_bitfield_says_is_asked_for() {
     copy.hears(vec![Message::Range { drop: true, start: 0, length: 200 }]);
     let _waits = copy.replicator.wants.add_block(70);
     let (_, _some) = copy.replicator.wants.add_range(DownloadRange { start: 40, end: Some(42) });
-    copy.replicator.update_all(NOW);
-    copy.replicator.wants.take_words();
+    copy.replicator.look(HONEST, NOW);
     assert!(asked(&mut copy).is_empty());
     copy.hears(vec![Message::Bitfield { start: 0, words: vec![0, 1 << 8, 1 << 6] }]);
     assert_eq!(asked(&mut copy), [70, 40]);
