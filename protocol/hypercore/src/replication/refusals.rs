@@ -57,6 +57,7 @@ fn a_history_that_was_refused_once_comes_after_a_pause() {
     source.truncate(37);
     copy.hears(source.says());
     assert_eq!(refuse(&mut copy.replicator, HONEST, NOW), 1);
+    assert!(copy.replicator.needs_tick());
     copy.replicator.tick(Duration::from_millis(250));
     settle(&mut source, &mut copy);
     assert_same(&source, &copy);

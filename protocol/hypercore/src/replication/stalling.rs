@@ -14,7 +14,7 @@ use super::looking::with_shorter;
 use super::messages::{Message, Sync};
 use super::peer::PeerId;
 use super::queue::MAX_LOOK;
-use super::replicator::{Offence, Output, Replicator, STALLED};
+use super::replicator::{CONFLICT_TIMEOUT, Offence, Output, Replicator, STALLED};
 use super::wants::Wants;
 use crate::Store;
 
@@ -138,6 +138,36 @@ fn a_peer_that_answers_after_all_is_waited_for_again() {
     assert!(!copy.replicator.is_behind());
     copy.replicator.on_message(HONEST, Message::NoData { request, reason: None }, at(5));
     assert!(copy.replicator.is_behind());
+}
+
+#[test]
+fn a_peer_that_owes_nothing_any_more_stays() {
+    let mut copy = with_peers(&[HONEST, LIAR]);
+    wants_nothing(&mut copy);
+    copy.replicator.on_message(HONEST, claim(200, 100), NOW);
+    copy.replicator.on_message(LIAR, claim(200, 100), NOW);
+    // What it owes is asked of the other.
+    copy.replicator.tick(at(3));
+    assert_eq!(owe(&copy.replicator), [LIAR]);
+    copy.replicator.outputs.clear();
+    copy.replicator.tick(at(22));
+    assert!(dropped(&mut copy.replicator).is_empty());
+}
+
+#[test]
+fn a_peer_that_sent_what_is_wrong_has_a_while_to_prove_it() {
+    let mut copy = with_peers(&[HONEST]);
+    wants_nothing(&mut copy);
+    assert!(!copy.replicator.needs_tick());
+    copy.replicator.peers.get_mut(&HONEST).expect("a peer").suspected = Some(at(7));
+    assert!(copy.replicator.needs_tick());
+    let mut lost = |now| {
+        copy.replicator.tick(now);
+        let lost = |output: &Output| matches!(output, Output::Drop(HONEST, Offence::InvalidProof(_)));
+        std::mem::take(&mut copy.replicator.outputs).iter().any(lost)
+    };
+    assert!(!lost(at(7)) && !lost(at(7) + CONFLICT_TIMEOUT - Duration::from_millis(1)));
+    assert!(lost(at(7) + CONFLICT_TIMEOUT));
 }
 
 #[tokio::test(start_paused = true)]
