@@ -143,13 +143,23 @@ impl Announcer {
         }
     }
 
-    /// Announces once, when it is time or at once, and again only when the network can be reached.
+    /// Announces once, when it is time or at once, and again only when the network can be reached or is another.
     async fn round(&self, watch: bool) {
         if watch {
             self.watch().await;
         }
         self.update().await;
-        let _ = self.dht.online.subscribe().wait_for(|online| *online).await;
+        let mut online = self.dht.online.subscribe();
+        if *online.borrow() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = online.wait_for(|online| *online) => {}
+            () = self.refresh.notified() => {}
+        }
+        // At once: clients that find us before we are announced cannot reach us behind a NAT.
+        self.refresh();
     }
 
     /// Watches the nodes that we are announced at, until it is time for others.

@@ -54,6 +54,10 @@ struct Answer {
     noise: Bytes,
 }
 
+/// How long a server that was not announced yet has to answer, before we shake hands anew: by then it is announced. (JavaScript fails
+/// after 13 seconds. Two peers behind NATs that start, or have a network again, at the same moment do this to each other.)
+const EARLY_PATIENCE: Duration = Duration::from_millis(1500);
+
 /// A handshake that is complete.
 struct Agreed {
     answer: Answer,
@@ -71,6 +75,20 @@ pub(crate) async fn connect(
     remote_public_key: [u8; 32],
     options: ConnectOptions,
 ) -> Result<Connection, ConnectError> {
+    if let Some(connection) = attempt(dht, remote_public_key, options.clone(), Some(EARLY_PATIENCE)).await? {
+        return Ok(connection);
+    }
+    tracing::debug!("the peer was not announced: another handshake");
+    attempt(dht, remote_public_key, options, None).await?.ok_or(ConnectError::PeerConnectionFailed)
+}
+
+/// The same once. `None` when the server was not announced yet, and did not answer within `patience`.
+async fn attempt(
+    dht: &Arc<Inner>,
+    remote_public_key: [u8; 32],
+    options: ConnectOptions,
+    patience: Option<Duration>,
+) -> Result<Option<Connection>, ConnectError> {
     if *dht.suspended.borrow() {
         return Err(ConnectError::Suspended);
     }
@@ -106,7 +124,7 @@ pub(crate) async fn connect(
         open: own.is_some(),
         local: &local,
     };
-    let path = select(&view);
+    let (path, patience) = (select(&view), patience.filter(|_| view.is_early()));
     let (agreed, place) = (Arc::new(agreed), Place::default());
     // Where the server can be written to at once there is no need to meet.
     let needs_relay = agreed.route.is_none() && !matches!(path, Path::Direct(_));
@@ -136,14 +154,20 @@ pub(crate) async fn connect(
     // Who meets at a relay is there. A relay of JavaScript may have lost the server's first frame, which is repeated after a second,
     // or as soon as the server says more: often that is an answer to us.
     if !relayed {
-        connection.opened().await?;
+        match patience {
+            None => connection.opened().await?,
+            Some(patience) => match tokio::time::timeout(patience, connection.opened()).await {
+                Ok(opened) => opened?,
+                Err(_) => return Ok(None),
+            },
+        }
     }
 
     let relays = agreed.payload.relay_addresses.clone().filter(|relays| !relays.is_empty()).unwrap_or(tried);
     if !relays.is_empty() {
         dht.state.lock().relays.insert(remote_public_key, relays, now());
     }
-    Ok(connection)
+    Ok(Some(connection))
 }
 
 type Way = Result<Direct, ConnectError>;

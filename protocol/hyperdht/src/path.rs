@@ -36,15 +36,29 @@ pub(crate) enum Path {
     Holepunch,
 }
 
+impl View<'_> {
+    fn is_relayed(&self) -> bool {
+        self.server_address != self.relay_address
+    }
+
+    fn is_punchable(&self) -> bool {
+        self.payload.holepunch.as_ref().is_some_and(|holepunch| !holepunch.relays.is_empty())
+    }
+
+    /// Whether nothing is known of a way to a server that does not say that it is open: it is not announced yet, and behind a NAT it
+    /// cannot be reached before it is.
+    pub(crate) fn is_early(&self) -> bool {
+        self.is_relayed() && !self.is_punchable() && self.payload.firewall != firewall::OPEN
+    }
+}
+
 /// Chooses in the order of the JavaScript clients.
 pub(crate) fn select(view: &View<'_>) -> Path {
     let payload = view.payload;
-    let relayed = view.server_address != view.relay_address;
-    if !relayed {
+    if !view.is_relayed() {
         return Path::Direct(view.server_address);
     }
-    let punchable = payload.holepunch.as_ref().is_some_and(|holepunch| !holepunch.relays.is_empty());
-    if payload.firewall == firewall::OPEN || !punchable {
+    if payload.firewall == firewall::OPEN || !view.is_punchable() {
         let public = payload.addresses4.iter().find(|addr| !is_bogon(*addr.ip()));
         return Path::Direct(public.copied().unwrap_or(view.server_address));
     }

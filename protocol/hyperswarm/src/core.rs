@@ -35,6 +35,12 @@ pub(crate) struct LinkId(pub(crate) u64);
 /// came, so that neither stays, and nobody tries again until the dead one is found out after half a minute.
 const MAX_CROSSING: Duration = Duration::from_secs(1);
 
+/// An attempt that has run for so long does not refuse what comes in: the peer has a way to us, and ours may never get through.
+///
+/// JavaScript refuses whatever a peer with the lesser key opens for as long as its own attempt runs, which may be until that has failed
+/// after 13 seconds.
+const MAX_RIVALRY: Duration = Duration::from_secs(3);
+
 /// The limits of a swarm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -282,8 +288,10 @@ impl Core {
         }
         let Some(existing) = existing else { return self.accept(id, key, now) };
         let rival = self.successors.get(&key).copied().unwrap_or(existing);
-        let crosses = self.links.get(&rival).is_some_and(|link| now < link.crossed_until);
-        if !keep_new(is_used(rival) && !crosses, &self.local, &key, initiator) {
+        let rival_link = self.links.get(&rival);
+        let crosses = rival_link.is_some_and(|link| now < link.crossed_until);
+        let stuck = rival_link.is_some_and(|link| !link.open && now - link.began >= MAX_RIVALRY);
+        if !stuck && !keep_new(is_used(rival) && !crosses, &self.local, &key, initiator) {
             self.keep_alive(rival);
             return self.refuse(id);
         }
@@ -395,10 +403,14 @@ impl Core {
         }
     }
 
-    /// Every connection shall show whether its other end is still there: the network changed.
-    pub(crate) fn probe_all(&mut self) {
+    /// The network changed, or is there again: every connection shall show whether its other end is still there, and peers asked for by
+    /// key are tried at once. (JavaScript leaves those that failed meanwhile to wait for ten minutes.)
+    pub(crate) fn look_around(&mut self, now: Instant) {
         let ids: Vec<_> = self.links.iter().filter(|(_, link)| link.open).map(|(id, _)| *id).collect();
         self.actions.extend(ids.into_iter().map(|id| Action::KeepAlive { id }));
+        if !self.destroyed && !self.suspended {
+            self.try_explicit(now);
+        }
     }
 
     /// Ends all attempts and connections, and forgets who waits for another attempt; until [`Core::resume`] there are none.
@@ -430,8 +442,17 @@ impl Core {
     /// five times alone for good: no timer knows of them any more.)
     pub(crate) fn resume(&mut self, now: Instant) {
         self.suspended = false;
+        self.try_explicit(now);
+    }
+
+    /// Tries the peers asked for by key as if they had not failed before: the reason may have been ours.
+    fn try_explicit(&mut self, now: Instant) {
         for key in self.explicit.iter().copied().collect::<Vec<_>>() {
-            if !self.is_connected(&key) && self.peers.get_mut(&key).is_some_and(Peer::update_priority) {
+            let connected = self.is_connected(&key);
+            let Some(peer) = self.peers.get_mut(&key) else { continue };
+            // For an attempt that runs, and that failed before it ends, too.
+            peer.attempts = 0;
+            if !connected && peer.update_priority() {
                 self.enqueue(key);
             }
         }

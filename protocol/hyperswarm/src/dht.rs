@@ -106,6 +106,10 @@ impl Network for Dht {
         Self::network_changes(self)
     }
 
+    fn network_changed(&self) {
+        Self::network_changed(self);
+    }
+
     async fn suspend(&self) {
         Self::suspend(self).await;
     }

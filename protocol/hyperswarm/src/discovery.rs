@@ -21,9 +21,9 @@ const SLEEP_GRACE: Duration = Duration::from_secs(30);
 /// waits the whole interval.)
 const FAILED_REFRESH_DELAY: Duration = Duration::from_secs(5);
 
-/// How long after its first announcement a peer looks the topic up once more, and as much again at random. Two peers that announce
-/// themselves at the same moment find neither each other while they do so; the one that is second finds the first now. (JavaScript
-/// finds it at the next [`REFRESH_INTERVAL`].)
+/// How long after its first announcement, and its first one after a rest, a peer looks the topic up once more, and as much again at
+/// random. Two peers that announce themselves at the same moment find neither each other while they do so; the one that is second finds
+/// the first now. (JavaScript finds it at the next [`REFRESH_INTERVAL`].)
 const LOOK_AGAIN_DELAY: Duration = Duration::from_secs(1);
 
 /// How many of the peers that a refresh found are remembered to count them against the next refresh's limit.
@@ -71,7 +71,9 @@ pub(crate) struct Discovery<N> {
     /// An earlier leave of the same topic still withdraws the announcement; nothing may be announced before it is done.
     held: bool,
     announced_once: bool,
-    /// The refresh that is due next is the second look after the first announcement.
+    /// Nothing is announced that others could have found us by: the next announcement calls for a second look.
+    unseen: bool,
+    /// The refresh that is due next is the second look after an announcement.
     look_again: bool,
     needs_unannounce: bool,
     closest: Vec<N>,
@@ -93,6 +95,7 @@ impl<N: Clone> Discovery<N> {
             running: None,
             held,
             announced_once: false,
+            unseen: true,
             look_again: false,
             needs_unannounce: false,
             closest: Vec::new(),
@@ -195,8 +198,9 @@ impl<N: Clone> Discovery<N> {
         if let Some(closest) = closest {
             match refresh.kind {
                 QueryKind::Announce { .. } => {
-                    self.look_again = reached && self.roles.client && !self.announced_once;
+                    self.look_again = reached && self.roles.client && self.unseen;
                     self.announced_once = true;
+                    self.unseen &= !reached;
                 }
                 QueryKind::LookupAndUnannounce => self.needs_unannounce = false,
                 QueryKind::Lookup => {}
@@ -240,8 +244,8 @@ impl<N: Clone> Discovery<N> {
     pub(crate) fn suspend(&mut self) -> bool {
         self.running = None;
         self.refresh_at = None;
-        // A second look would not announce, and the first announcement is withdrawn.
-        self.look_again = false;
+        // A second look would not announce, and what was announced is withdrawn.
+        (self.look_again, self.unseen) = (false, true);
         let announced = std::mem::take(&mut self.needs_unannounce);
         self.held |= announced;
         announced
@@ -371,6 +375,29 @@ mod tests {
         assert_eq!(refresh.kind, QueryKind::Announce { clear: false });
         discovery.finished(refresh.clock, Some(vec![1]), due, &mut rng());
         assert!(discovery.deadline().unwrap() - due >= REFRESH_INTERVAL);
+    }
+
+    /// Both of a pair may rest and return at the same moment, and find nothing of each other.
+    #[test]
+    fn after_a_rest_the_topic_is_looked_up_once_more_too() {
+        let now = Instant::now();
+        let (mut discovery, refresh) = joined(BOTH);
+        discovery.finished(refresh.clock, Some(vec![1]), now, &mut rng());
+        let due = discovery.deadline().unwrap();
+        assert!(discovery.is_due(due, &mut rng()));
+        let refresh = discovery.refresh(nobody).unwrap();
+        discovery.finished(refresh.clock, Some(vec![1]), due, &mut rng());
+
+        discovery.suspend();
+        let refresh = discovery.refresh(nobody).unwrap();
+        assert_eq!(refresh.kind, QueryKind::Announce { clear: false });
+        // Nobody was reached: this was no announcement.
+        discovery.finished(refresh.clock, Some(vec![]), now, &mut rng());
+        let refresh = discovery.refresh(nobody).unwrap();
+        assert_eq!(refresh.kind, QueryKind::Announce { clear: false });
+        discovery.finished(refresh.clock, Some(vec![1]), now, &mut rng());
+        assert!(discovery.deadline().unwrap() - now <= 2 * LOOK_AGAIN_DELAY);
+        assert_eq!(discovery.refresh(nobody).unwrap().kind, QueryKind::Announce { clear: false }, "asked for");
     }
 
     #[test]

@@ -283,7 +283,10 @@ impl<N: Network> Driver<N> {
             Command::LeavePeer { key } => self.core.leave_peer(&key),
             Command::Suspend { done } => self.suspend(done),
             Command::Resume { done } => self.resume(done),
-            Command::NetworkChanged => self.look_around(),
+            Command::NetworkChanged => {
+                self.network.network_changed();
+                self.look_around();
+            }
             Command::Destroy { done } => self.destroy(done),
         }
         self.start_queries();
@@ -486,7 +489,7 @@ impl<N: Network> Driver<N> {
 
     /// Connections may be dead, and announcements forgotten or wrong.
     fn look_around(&mut self) {
-        self.core.probe_all();
+        self.core.look_around(self.now());
         self.topics.refresh_all(&self.core);
         self.start_queries();
     }

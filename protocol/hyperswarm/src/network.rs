@@ -113,6 +113,9 @@ pub trait Network: Clone + Send + Sync + 'static {
         watch::channel(0).1
     }
 
+    /// Tells that the machine has other addresses now: the servers are to be announced anew.
+    fn network_changed(&self) {}
+
     /// The machine is about to sleep or the application to rest: nothing is to be sent or answered until [`Network::resume`].
     fn suspend(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())

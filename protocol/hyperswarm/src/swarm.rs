@@ -304,8 +304,8 @@ impl<N: Network> Swarm<N> {
         let _ = resumed.await;
     }
 
-    /// Tells that the machine has other addresses now: all connections show whether they still live, and all topics are announced
-    /// and looked up anew.
+    /// Tells that the machine has other addresses now: all connections show whether they still live, the server and all topics are
+    /// announced and looked up anew, and peers asked for by key are tried at once.
     pub fn network_changed(&self) {
         self.send(Command::NetworkChanged);
     }

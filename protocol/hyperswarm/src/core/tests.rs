@@ -15,10 +15,15 @@ struct Bench {
 impl Bench {
     /// A swarm that was asked for [`PEER`].
     fn new() -> Self {
+        Self::of(1)
+    }
+
+    /// The same, of a swarm whose key is `local` throughout.
+    fn of(local: u8) -> Self {
         let limits = Limits { max_peers: 64, max_client_connections: 64, max_server_connections: 64, max_parallel: 3 };
         let mut rng = StdRng::seed_from_u64(1);
         let backoffs = default_backoffs(&mut rng);
-        let core = Core::new([1; 32], Gate::new([1; 32], None), limits, backoffs, Duration::ZERO, rng);
+        let core = Core::new([local; 32], Gate::new([local; 32], None), limits, backoffs, Duration::ZERO, rng);
         let mut bench = Self { core, now: Instant::now() };
         bench.core.join_peer(PEER, bench.now);
         bench
@@ -92,5 +97,74 @@ fn who_returns_tries_the_peers_asked_for_however_often_they_failed() {
     bench.core.suspend(bench.now);
     assert_eq!((bench.attempt(), bench.core.deadline()), (None, None));
     bench.core.resume(bench.now);
-    assert!(bench.attempt().is_some());
+    let id = bench.attempt().expect("it is tried at once");
+    // The peer returns at the same moment, and does not listen before we have failed.
+    bench.core.closed(id, bench.now);
+    let (_, wait) = bench.next_attempt();
+    assert!(wait <= Duration::from_secs(6), "{wait:?}");
+}
+
+#[test]
+fn who_has_a_network_again_tries_the_peers_asked_for_however_often_they_failed() {
+    let mut bench = Bench::new();
+    bench.fail(5);
+    bench.core.look_around(bench.now);
+    let id = bench.attempt().expect("it is tried at once");
+    bench.core.look_around(bench.now);
+    assert_eq!(bench.attempt(), None, "one attempt at a time");
+    bench.core.closed(id, bench.now);
+    let (id, wait) = bench.next_attempt();
+    assert!(wait <= Duration::from_secs(6), "{wait:?}");
+
+    assert!(bench.core.opened(id, bench.now));
+    while bench.core.poll_action().is_some() {}
+    bench.core.look_around(bench.now);
+    assert!(matches!(bench.core.poll_action(), Some(Action::KeepAlive { id: probed }) if probed == id));
+    assert_eq!(bench.attempt(), None);
+
+    bench.core.suspend(bench.now);
+    bench.core.closed(id, bench.now);
+    bench.core.look_around(bench.now);
+    assert_eq!(bench.attempt(), None, "it rests");
+}
+
+/// What becomes of what comes in while an attempt of ours has run for `age`.
+fn rivalry(local: u8, age: Duration) -> Vec<String> {
+    let mut bench = Bench::of(local);
+    let attempt = bench.attempt().expect("asked for, it is tried at once");
+    bench.now += age;
+    let incoming = bench.core.next_id();
+    bench.core.incoming(incoming, PEER, false, |_| false, bench.now);
+    let name = |id| if id == attempt { "attempt" } else { "incoming" };
+    std::iter::from_fn(|| bench.core.poll_action())
+        .filter_map(|action| match action {
+            Action::Cancel { id } => Some(format!("cancel {}", name(id))),
+            Action::Destroy { id } => Some(format!("destroy {}", name(id))),
+            Action::Emit { id, .. } => Some(format!("emit {}", name(id))),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn an_attempt_that_gets_nowhere_does_not_refuse_what_comes_in() {
+    let (young, old) = (MAX_RIVALRY - Duration::from_millis(1), MAX_RIVALRY);
+    let (greater, lesser) = (PEER[0] + 1, PEER[0] - 1);
+    assert_eq!(rivalry(greater, young), ["destroy incoming"]);
+    for (local, age) in [(greater, old), (lesser, young), (lesser, old)] {
+        assert_eq!(rivalry(local, age), ["cancel attempt", "emit incoming"], "{local} {age:?}");
+    }
+}
+
+#[test]
+fn a_connection_is_no_attempt_however_old_it_is() {
+    let mut bench = Bench::of(PEER[0] + 1);
+    let id = bench.attempt().expect("asked for, it is tried at once");
+    assert!(bench.core.opened(id, bench.now));
+    bench.now += 2 * MAX_RIVALRY;
+    let incoming = bench.core.next_id();
+    bench.core.incoming(incoming, PEER, false, |_| false, bench.now);
+    assert!(
+        std::iter::from_fn(|| bench.core.poll_action()).any(|a| matches!(a, Action::Destroy { id } if id == incoming))
+    );
 }
