@@ -60,9 +60,17 @@ fn take_at(capacity: usize, now: Instant) -> BytesMut {
         let size = (SMALLEST << class) + EXTRA;
         let Class { given, taken_at } = &mut classes[class];
         *taken_at = Some(now);
-        // Streams give blocks back in the order in which they took them. One that somebody is slow with goes at last.
-        let free = given.front_mut().is_some_and(|oldest| oldest.try_reclaim(size + 1));
-        let reused = if free { given.pop_front() } else { None };
+        // Streams give blocks back in the order in which they took them, so the oldest is free first. Those that somebody is slow
+        // with are looked past, or they would stand before the free ones until a thread keeps all that it may.
+        let mut reused = None;
+        for _ in 0..given.len() {
+            let mut oldest = given.pop_front().expect("there are as many");
+            if oldest.try_reclaim(size + 1) {
+                reused = Some(oldest);
+                break;
+            }
+            given.push_back(oldest);
+        }
         let mut block = reused.unwrap_or_else(|| BytesMut::with_capacity(size + 1));
         // The handle that stays is the last byte.
         given.push_back(block.split_off(size));
@@ -100,6 +108,15 @@ mod tests {
         drop(blocks);
         let kept = kept();
         assert!((1..=KEPT / (256 << 10)).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn blocks_that_somebody_is_slow_with_do_not_make_others_new() {
+        let held: Vec<BytesMut> = (0..5).map(|_| take(SMALLEST)).collect();
+        for _ in 0..100 {
+            drop(take(SMALLEST));
+        }
+        assert_eq!(kept(), held.len() + 1);
     }
 
     #[test]
